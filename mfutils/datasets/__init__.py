@@ -1,0 +1,1 @@
+"""Data sets of the study: a verified registry and one loader per property."""

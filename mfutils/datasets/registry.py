@@ -1,0 +1,128 @@
+"""The registry of data files: nothing is read before its checksum is right.
+
+`data/registry.yaml` lists every committed file with its SHA-256, source and licence.
+`path` verifies the file on every call and notes the access, so that the runner knows
+which data a notebook depends on. Large originals live outside git, in `data_dir`;
+their loaders call `note`. Every chapter reads its data through this module.
+"""
+
+import os
+from pathlib import Path
+
+import yaml
+
+from mfutils import files, paths
+from mfutils.errors import DataError, InputError
+
+__all__ = [
+    "ACCESS_LOG",
+    "CHEN2021_FILES",
+    "DATASETS",
+    "data_dir",
+    "entries",
+    "locate",
+    "note",
+    "path",
+    "resolve_dataset",
+]
+
+ACCESS_LOG = "MFUTILS_ACCESS_LOG"
+DATASETS = ("auto", "open", "chen2021")
+# Each part of the study's data may be present under one of several file names.
+CHEN2021_FILES = {
+    "structures": ("mp.2019.04.01.json", "mp.2019.04.01.json.gz", "mp.2019.04.01.subset.json.gz"),
+    "gaps": ("data_no_structs.json", "data_no_structs.json.gz"),
+    "experiment": ("expt_gap_kingsbury.json", "expt_gap_kingsbury.json.gz"),
+}
+
+_FIELDS = ("file", "sha256", "source", "licence", "description")
+
+
+def data_dir() -> Path:
+    """Folder of the large original files: the setting MFUTILS_DATA, else `data/raw`."""
+    return Path(os.environ.get("MFUTILS_DATA") or paths.RAW).expanduser()
+
+
+def entries(registry: Path | None = None) -> dict[str, dict]:
+    """Name -> {file, sha256, source, licence, description} of every committed file.
+
+    Raises DataError when the registry is missing, unreadable or incomplete.
+    """
+    registry = registry or paths.DATA / "registry.yaml"
+    try:
+        table = yaml.safe_load(registry.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{registry}: cannot be read ({reason}); restore it with `git checkout {registry.name}`"
+        ) from error
+    if not isinstance(table, dict):
+        raise DataError(f"{registry}: expected a mapping of names to entries; restore it from git")
+    for name, entry in table.items():
+        missing = [f for f in _FIELDS if not isinstance(entry, dict) or not entry.get(f)]
+        if missing:
+            raise DataError(f"{registry}: entry {name!r} lacks {', '.join(missing)}; add them")
+    return table
+
+
+def path(name: str, *, registry: Path | None = None) -> Path:
+    """Verified path of the registered file `name`.
+
+    Raises InputError for an unknown name, DataError when the file is missing or its
+    checksum differs from the registry.
+    """
+    table = entries(registry)
+    if name not in table:
+        raise InputError(f"no data file named {name!r}; known names: {', '.join(sorted(table))}")
+    entry = table[name]
+    target = (registry.parent if registry else paths.DATA) / entry["file"]
+    if not target.is_file():
+        raise DataError(f"{target}: file is missing; restore it with `git checkout {target.name}`")
+    found = files.sha256_of(target)
+    if found != entry["sha256"]:
+        raise DataError(
+            f"{target}: sha256 is {found[:16]}..., the registry expects {entry['sha256'][:16]}...; "
+            "restore the file from git, or update data/registry.yaml if the change is meant"
+        )
+    note(target, sha256=found)
+    return target
+
+
+def note(file: Path, *, sha256: str | None = None) -> None:
+    """Tell the runner that this process reads `file` (below `data/` or `data_dir`).
+
+    Outside the runner (no setting MFUTILS_ACCESS_LOG) nothing happens.
+    """
+    log = os.environ.get(ACCESS_LOG)
+    if not log:
+        return
+    file = Path(file).resolve()
+    for label, base in (("data", paths.DATA), ("data_dir", data_dir().resolve())):
+        if file.is_relative_to(base):
+            line = f"{label}/{file.relative_to(base)}\t{sha256 or files.sha256_of(file)}\n"
+            # One short append is atomic, so worker processes may share the log.
+            with open(log, "a", encoding="utf-8") as handle:
+                handle.write(line)
+            return
+
+
+def locate(label: str) -> Path:
+    """Path of a file named in the access log, such as ``data/x.csv`` or ``data_dir/y.gz``."""
+    base, _, rest = label.partition("/")
+    return (paths.DATA if base == "data" else data_dir()) / rest
+
+
+def resolve_dataset(name: str = "auto") -> str:
+    """Name of the band-gap data set to use: "open" or "chen2021".
+
+    "auto" means the setting DATASET and, where that is "auto" too, chen2021 if its
+    files are in `data_dir`, else the embedded open set. Raises InputError for another name.
+    """
+    wanted = name if name != "auto" else os.environ.get("DATASET") or "auto"
+    if wanted not in DATASETS:
+        raise InputError(f"data set {wanted!r} is unknown; set DATASET to {', '.join(DATASETS)}")
+    if wanted != "auto":
+        return wanted
+    folder = data_dir()
+    present = all(any((folder / n).is_file() for n in names) for names in CHEN2021_FILES.values())
+    return "chen2021" if present else "open"
