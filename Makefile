@@ -35,7 +35,7 @@ check: env  ## our values beside the printed ones; fails on a miss
 	@$(PY) -m mfutils.published --profile $(PROFILE)
 
 test: env  ## the test suite
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n 2
 
 lint: env  ## ruff and nbstripout
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
