@@ -1,7 +1,9 @@
-"""A fingerprint of the code behind a function: its module and all mfutils modules that it imports.
+"""A fingerprint of the code behind a function or a notebook: its modules, transitively.
 
-A stored result is valid for as long as the code that made it is unchanged. Imports are followed
-in the syntax tree, not at run time, so nothing is imported to compute the fingerprint.
+A stored result is valid for as long as the code that made it is unchanged. Imports are
+followed in the syntax tree, not at run time, so nothing is imported to compute the
+fingerprint; comments and layout do not count. The runner (staleness) and the caches
+(sweeps, graphs) share this one definition of "the same code".
 """
 
 import ast
@@ -11,23 +13,37 @@ import sys
 from functools import cache
 from pathlib import Path
 
-__all__ = ["code_hash"]
+from mfutils.errors import InputError
+
+__all__ = ["code_hash", "fingerprint", "imported_modules"]
 
 _PACKAGE = Path(__file__).resolve().parent
 
 
-@cache
-def _fingerprint(path: Path, _modified: int) -> tuple[str, frozenset[str]]:
-    """(hash of the syntax tree, dotted names of the mfutils modules it imports)."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+def _imported(tree: ast.AST) -> frozenset[str]:
+    """Dotted names below mfutils that a syntax tree imports, modules or not."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    ours = frozenset(name for name in names if name.split(".")[0] == _PACKAGE.name)
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), ours
+    return frozenset(name for name in names if name.split(".")[0] == _PACKAGE.name)
+
+
+@cache
+def _parsed(path: Path, _modified: int) -> tuple[str, frozenset[str]]:
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), _imported(tree)
+
+
+def _read(path: Path) -> tuple[str, frozenset[str]]:
+    return _parsed(path, path.stat().st_mtime_ns)
+
+
+def fingerprint(path: Path) -> str:
+    """Hex SHA-256 of the syntax tree of one Python file."""
+    return _read(path)[0]
 
 
 def _file_of(name: str) -> Path | None:
@@ -36,8 +52,34 @@ def _file_of(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def _closure(names) -> dict[str, Path]:
+    """Module name -> file of these modules and of all that they import."""
+    found, queue = {}, set(names)
+    while queue:
+        name = queue.pop()
+        if name in found or (file := _file_of(name)) is None:
+            continue
+        found[name] = file
+        # A package's own __init__ runs whenever one of its modules is imported.
+        queue |= _read(file)[1] | ({name.rpartition(".")[0]} - {""})
+    return dict(sorted(found.items()))
+
+
+def imported_modules(source: str, where: str) -> dict[str, Path]:
+    """Module name -> file of all mfutils modules behind notebook code, transitively.
+
+    Raises InputError when the code does not parse; IPython's % and ! lines are passed over.
+    """
+    lines = [("pass" if line.lstrip()[:1] in ("%", "!") else line) for line in source.splitlines()]
+    try:
+        tree = ast.parse("\n".join(lines))
+    except SyntaxError as error:
+        raise InputError(f"{where} line {error.lineno}: {error.msg}; correct the code") from error
+    return _closure(_imported(tree))
+
+
 def code_hash(function) -> str:
-    """Hex SHA-256 of what determines the function: comments and layout do not count.
+    """Hex SHA-256 of what determines the function: its module and what that imports.
 
     A function defined in a notebook or a script counts by its own source alone.
     """
@@ -46,16 +88,8 @@ def code_hash(function) -> str:
     if source is None or function.__module__ == "__main__":
         digest.update(ast.dump(ast.parse(inspect.cleandoc(inspect.getsource(function)))).encode())
         return digest.hexdigest()
-    queue, seen = [Path(source).resolve()], set()
-    hashes = []
-    while queue:
-        path = queue.pop()
-        if path in seen:
-            continue
-        seen.add(path)
-        fingerprint, names = _fingerprint(path, path.stat().st_mtime_ns)
-        hashes.append(fingerprint)
-        queue += [found for name in sorted(names) if (found := _file_of(name))]
-    for item in sorted(hashes):
+    own = Path(source).resolve()
+    behind = {own, *_closure(_read(own)[1]).values()}
+    for item in sorted(fingerprint(path) for path in behind):
         digest.update(item.encode())
     return digest.hexdigest()

@@ -6,7 +6,6 @@ prints and the data files that it read. Prose is not among them. The stamp of th
 good run, `stamp.json` beside the artifacts, keeps these hashes; `state` compares.
 """
 
-import ast
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -14,13 +13,11 @@ from functools import cache
 from pathlib import Path
 
 from mfutils import files, paths
+from mfutils.code_hash import fingerprint, imported_modules
 from mfutils.datasets import registry
-from mfutils.errors import InputError
 from mfutils.runner import parameters
 
-__all__ = ["State", "imported_modules", "inputs_of", "state"]
-
-_PACKAGE = Path(__file__).resolve().parents[1]
+__all__ = ["State", "digest", "inputs_of", "state"]
 
 
 @dataclass(frozen=True)
@@ -40,52 +37,6 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-@cache
-def _imports(path: Path) -> frozenset[str]:
-    return frozenset(_imported(path.read_text(encoding="utf-8"), str(path)))
-
-
-def _imported(source: str, where: str) -> set[str]:
-    """Names of mfutils modules that a piece of source imports directly."""
-    lines = [("pass" if line.lstrip()[:1] in ("%", "!") else line) for line in source.splitlines()]
-    try:
-        tree = ast.parse("\n".join(lines))
-    except SyntaxError as error:
-        raise InputError(f"{where} line {error.lineno}: {error.msg}; correct the code") from error
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.split(".")[0] == "mfutils"}
-
-
-def _module_file(name: str) -> Path | None:
-    """Source file of a dotted module name, or None when it names no module."""
-    base = _PACKAGE.joinpath(*name.split(".")[1:])
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-def imported_modules(source: str, where: str) -> dict[str, Path]:
-    """Module name -> file of all mfutils modules behind `source`, transitively."""
-    found: dict[str, Path] = {}
-    queue = _imported(source, where)
-    while queue:
-        name = queue.pop()
-        # A package's own __init__ runs whenever one of its modules is imported.
-        parents = {name.rpartition(".")[0]} - {"", *found}
-        file = _module_file(name)
-        if file is None or name in found:
-            continue
-        found[name] = file
-        queue |= (_imports(file) | parents) - set(found)
-    return dict(sorted(found.items()))
-
-
 def inputs_of(stem: str, profile: str, overrides: dict | None = None) -> dict:
     """Hashes of everything that determines a run, but for the data that it reads.
 
@@ -96,9 +47,11 @@ def inputs_of(stem: str, profile: str, overrides: dict | None = None) -> dict:
     if values.get("dataset") == "auto":
         values["dataset"] = registry.resolve_dataset()
     code = "\n\n".join(cell["source"] for cell in parameters.code_cells(notebook))
-    modules = {name: files.sha256_of(file) for name, file in imported_modules(code, stem).items()}
+    behind = imported_modules(code, stem)
+    modules = {name: fingerprint(file) for name, file in behind.items()}
     if "mfutils.plots" in modules:
-        modules["mfutils/style.mplstyle"] = files.sha256_of(_PACKAGE / "style.mplstyle")
+        style = behind["mfutils.plots"].with_name("style.mplstyle")
+        modules["mfutils/style.mplstyle"] = files.sha256_of(style)
     printed = paths.PUBLISHED / f"{stem}.yaml"
     return {
         "code": digest(code),
