@@ -39,7 +39,7 @@ test: env  ## the test suite
 
 lint: env  ## ruff and nbstripout
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
-	@$(PY) -m nbstripout --verify notebooks/*.ipynb
+	@$(PY) -m nbstripout --keep-id --verify notebooks/*.ipynb
 
 lab: env  ## JupyterLab on the notebooks
 	@$(PY) -m jupyterlab --notebook-dir=notebooks
