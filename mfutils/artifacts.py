@@ -162,7 +162,9 @@ def save_table(df: pd.DataFrame, name: str, *, caption="", dataset=None, digits=
             shown[column] = ["" if pd.isna(v) else style.format(v) for v in shown[column]]
     lines = [f"<!-- {_provenance(caption, dataset)} -->"]
     lines += [f"**{caption}**", ""] if caption else []
-    lines.append(shown.to_markdown(index=False, disable_numparse=True))
+    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in _flat(df).dtypes]
+    sides = ["right" if n else "left" for n in numeric]
+    lines.append(shown.to_markdown(index=False, disable_numparse=True, colalign=sides))
     files.write_text(base.with_suffix(".md"), "\n".join(lines) + "\n")
     return df
 

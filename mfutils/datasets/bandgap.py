@@ -1,0 +1,116 @@
+"""Band gaps of real crystals at several fidelities, one row per material.
+
+Two data sets share one form. `open` is committed with the code: 6,317 crystals with gaps
+from three PBE protocols and from experiment. `chen2021` is the study's own: the Materials
+Project snapshot of 2019-04-01 with the PBE, HSE, SCAN and GLLB-SC gaps of Chen et al. and
+experimental gaps, read from the public originals (`make data`). Serves sections 3.2 and 4.2.
+"""
+
+import logging
+import os
+
+import pandas as pd
+
+from mfutils.datasets import chen2021, registry, tables
+from mfutils.errors import InputError
+
+__all__ = ["DATASETS", "available", "fidelities", "labels", "load", "resolve", "skipped"]
+
+DATASETS = {
+    "open": ("mp_pbe", "aflow_pbe", "oqmd_pbe", "exp"),
+    "chen2021": chen2021.FIDELITIES,
+}
+_LOG = logging.getLogger(__name__)
+_REPORTED: set[str] = set()
+
+
+def available(name: str) -> bool:
+    """True when every file of the data set `name` is on this machine."""
+    return _known(name) == "open" or not chen2021.missing()
+
+
+def resolve(name: str = "auto") -> str:
+    """Name of the data set to use: "open" or "chen2021".
+
+    "auto" follows the setting DATASET; when that is not set either, it means chen2021 where
+    its files are present and open elsewhere. Raises InputError for an unknown name.
+    """
+    if name == "auto":
+        name = os.environ.get("DATASET") or "auto"
+    if name == "auto":
+        return "chen2021" if available("chen2021") else "open"
+    return _known(name)
+
+
+def fidelities(name: str = "auto") -> tuple[str, ...]:
+    """Names of the fidelities of a data set, cheapest first; `gap_<name>` are the columns."""
+    return DATASETS[resolve(name)]
+
+
+def load(name: str = "auto", *, columns: list[str] | None = None) -> pd.DataFrame:
+    """One row per material: material_id, formula, structure, gap_<fidelity> in eV, and more.
+
+    `structure` holds `mfutils.crystals.Crystal` objects. A gap is NaN where a fidelity has
+    none. Both data sets have formation_energy_per_atom (eV/atom); `open` adds what
+    data/README.md lists. `columns` limits what is read. Labels and crystals that had to be
+    left out are counted in a warning in the log and listed by `skipped`. Raises DataError when a
+    file is missing, changed or malformed.
+    """
+    if resolve(name) == "open":
+        return tables.read(registry.path("open_bandgap"), columns=columns)
+    frame, left_out = chen2021.load()
+    _report(left_out)
+    missing = [c for c in columns or [] if c not in frame]
+    if missing:
+        raise InputError(
+            f"chen2021 has no column {', '.join(missing)}; it has {', '.join(frame.columns)}"
+        )
+    return frame[columns] if columns is not None else frame
+
+
+def labels(name: str = "auto") -> pd.DataFrame:
+    """Every gap as a row: material_id, fidelity, gap (eV), also those without a structure.
+
+    In chen2021 this is the full gap table, whose experimental entries of 2021 carry ids of a
+    commercial database (fidelities "ordered_exp" and "disordered_exp").
+    """
+    if resolve(name) == "chen2021":
+        return chen2021.labels()[0]
+    frame = load("open", columns=["material_id", *(f"gap_{f}" for f in DATASETS["open"])])
+    return _long(frame, DATASETS["open"])
+
+
+def skipped(name: str = "auto") -> pd.DataFrame:
+    """What `load` left out, one row each: material_id, fidelity, reason.
+
+    The fidelity is "structure" where a crystal is at fault. Empty for `open`: its builder
+    refuses anything that it cannot keep.
+    """
+    if resolve(name) == "chen2021":
+        return chen2021.load()[1]
+    return pd.DataFrame({c: pd.Series(dtype=str) for c in ("material_id", "fidelity", "reason")})
+
+
+def _report(left_out: pd.DataFrame) -> None:
+    """Say once per process how much was left out, and why."""
+    counts = left_out.groupby(["reason", "fidelity"], sort=False).size()
+    listed = [
+        f"{reason} ({', '.join(f'{n} {fidelity}' for (_, fidelity), n in part.items())})"
+        for reason, part in counts.groupby(level="reason", sort=False)
+    ]
+    text = f"chen2021: left out {len(left_out)} entries: {'; '.join(listed)}"
+    if len(left_out) and text not in _REPORTED:
+        _REPORTED.add(text)
+        _LOG.warning("%s; bandgap.skipped('chen2021') lists them", text)
+
+
+def _long(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+    long = frame.melt("material_id", [f"gap_{f}" for f in names], "fidelity", "gap")
+    long["fidelity"] = long["fidelity"].str.removeprefix("gap_")
+    return long.dropna(subset="gap").reset_index(drop=True)
+
+
+def _known(name: str) -> str:
+    if name not in DATASETS:
+        raise InputError(f"no data set named {name!r}; expected auto, {', '.join(DATASETS)}")
+    return name

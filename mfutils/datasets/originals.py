@@ -1,0 +1,112 @@
+"""The study's large original files: where they are, and whether they are what they were.
+
+`data/sources.yaml` lists each original with the file names it goes by, its address and its
+checksum. Files are looked up in the data directory (`registry.data_dir`) and never changed.
+Where an original publishes no checksum, `make data` records the one of the first use in
+`checksums.yaml` beside the files, and every later read must agree with it.
+"""
+
+import gzip
+import io
+import zipfile
+from pathlib import Path
+from typing import TextIO
+
+import yaml
+
+from mfutils import files, paths
+from mfutils.datasets import registry
+from mfutils.errors import DataError, InputError
+
+__all__ = ["CHECKSUMS", "find", "open_text", "recorded", "require", "sources"]
+
+CHECKSUMS = "checksums.yaml"
+
+
+def sources(path: Path | None = None) -> dict[str, dict]:
+    """Name -> {files, url or listing, sha256, licence, description, cite} of every original."""
+    path = path or paths.DATA / "sources.yaml"
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: cannot be read ({reason}); restore it from git") from error
+    for name, entry in table.items() if isinstance(table, dict) else [("the file", None)]:
+        if not isinstance(entry, dict) or not entry.get("files"):
+            raise DataError(f"{path}: {name!r} has no list of files; restore it from git")
+        if not (entry.get("url") or entry.get("listing")):
+            raise DataError(f"{path}: {name!r} has neither url nor listing; restore it from git")
+    return table
+
+
+def find(name: str, *, folder: Path | None = None) -> Path | None:
+    """File of the original `name` in the data directory, by the best of its names, or None."""
+    table = sources()
+    if name not in table:
+        raise InputError(f"no original named {name!r}; known: {', '.join(table)}")
+    folder = folder or registry.data_dir()
+    present = (folder / file for file in table[name]["files"])
+    return next((path for path in present if path.is_file()), None)
+
+
+def require(name: str) -> tuple[Path, str]:
+    """Path and SHA-256 of the original `name`; DataError when it is missing or has changed.
+
+    The access is noted for the runner, so a figure is stale when the original changes.
+    """
+    path = find(name)
+    if path is None:
+        expected = ", ".join(sources()[name]["files"])
+        raise DataError(
+            f"{registry.data_dir()}: no file of {name} (looked for {expected}); "
+            "run `make data`, or set MFUTILS_DATA to the folder that holds it"
+        )
+    found = files.sha256_of(path)
+    first = recorded(path.parent).get(path.name)
+    if first and first != found:
+        raise DataError(
+            f"{path}: sha256 is {found[:16]}..., at first use it was {first[:16]}...; delete the "
+            f"file and run `make data`, or remove its line from {CHECKSUMS} if the change is meant"
+        )
+    registry.note(path, sha256=found)
+    return path, found
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """File name -> SHA-256 as recorded in the data directory `folder`; empty when none is."""
+    path = folder / CHECKSUMS
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path}: cannot be read ({reason}); delete it and run `make data`"
+        ) from error
+    if not isinstance(table, dict):
+        raise DataError(f"{path}: expected file names with checksums; delete it, run `make data`")
+    return table
+
+
+def open_text(path: Path) -> TextIO:
+    """UTF-8 text of a plain, gzipped or zipped file, told apart by content, not by name.
+
+    A zip file must hold exactly one file. Raises DataError when it does not, or when the
+    file cannot be opened.
+    """
+    try:
+        with open(path, "rb") as probe:
+            magic = probe.read(4)
+        if magic[:2] == b"\x1f\x8b":
+            return gzip.open(path, "rt", encoding="utf-8")
+        if magic == b"PK\x03\x04":
+            archive = zipfile.ZipFile(path)
+            names = [n for n in archive.namelist() if not n.endswith("/")]
+            names = [n for n in names if not n.startswith("__MACOSX/")]
+            if len(names) != 1:
+                raise DataError(f"{path}: zip holds {len(names)} files; expected one JSON file")
+            return io.TextIOWrapper(archive.open(names[0]), encoding="utf-8")
+        return open(path, encoding="utf-8")
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be opened ({error}); download it again") from error
