@@ -36,7 +36,7 @@ class Factor:
         """K^-1 (n, n), symmetric."""
         half = lapack.dpotri(self.lower, lower=1)[0]
         out = half + half.T
-        out[np.diag_indices_from(out)] *= 0.5
+        out.flat[:: len(out) + 1] *= 0.5
         return out
 
 
@@ -45,7 +45,8 @@ def factorise(matrix):
     scale = float(np.diagonal(matrix).mean())
     for jitter in JITTER:
         trial = np.array(matrix, order="F")
-        trial[np.diag_indices_from(trial)] += jitter * scale
+        if jitter:
+            trial[np.diag_indices_from(trial)] += jitter * scale
         lower, info = lapack.dpotrf(trial, lower=1, clean=1, overwrite_a=1)
         if info == 0:
             return Factor(lower)
@@ -53,11 +54,12 @@ def factorise(matrix):
 
 
 class LogNormalPrior:
-    """Weak independent normal priors on log parameters; infinite width leaves one free."""
+    """Weak independent normal priors on (log) parameters: centre and width, each (p,)."""
 
     def __init__(self, centre, width):
         self.centre = np.asarray(centre, dtype=float)
         self.precision = 1.0 / np.square(np.asarray(width, dtype=float))
+        self.log_normaliser = 0.5 * float(np.log(self.precision / (2.0 * np.pi)).sum())
 
     def __call__(self, theta):
         """Log density up to a constant, and its gradient."""
@@ -105,7 +107,7 @@ def maximise(covariance, y, starts, bounds, *, prior=None):
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
-            options={"maxiter": 500, "ftol": 1e-11, "gtol": 1e-5, "maxls": 40},
+            options={"maxiter": 500, "ftol": 1e-10, "gtol": 1e-5, "maxls": 40},
         )
         if best is None or result.fun < best.fun:
             best = result

@@ -8,16 +8,16 @@ hash of what was computed and of the code that did it, and given to two digits. 
 
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mfutils import files, paths
+from mfutils.code_hash import code_hash
 
 __all__ = ["cpu_seconds"]
 
@@ -29,27 +29,29 @@ def cpu_seconds(
     call: Callable[[], _Result],
     *,
     key: tuple,
-    modules: tuple[ModuleType, ...] = (),
+    code: tuple[Callable, ...] = (),
     repeats: int = 3,
 ) -> tuple[_Result, float]:
     """Result of `call()` and its cost in seconds of CPU time, to two significant digits.
 
-    `key` (numbers, text and arrays) says what is computed, `modules` which of our modules do
+    `key` (numbers, text and arrays) says what is computed, `code` which of our functions do
     the work: while both stay the same the cost is the remembered one, and only the result is
     computed anew. The cost is the median of `repeats` calls, or of fewer when they add up to
-    more than ten seconds. Only the calling thread is counted, so leave libraries on one thread.
+    more than ten seconds. Linear algebra is held to one thread, the only one that is counted.
     """
-    store = paths.CACHE / "timings" / f"{_digest(key, modules)}.json"
+    store = paths.CACHE / "timings" / f"{_digest(key, code)}.json"
     known = _read(store)
     if known is not None:
         return call(), known
     costs = []
-    for _ in range(max(1, repeats)):
-        start = time.thread_time()
-        result = call()
-        costs.append(time.thread_time() - start)
-        if sum(costs) > _ENOUGH:  # a long call needs no repeats to be known well
-            break
+    # A second thread would do uncounted work, or spin and spoil the count.
+    with threadpool_limits(1):
+        for _ in range(max(1, repeats)):
+            start = time.thread_time()
+            result = call()
+            costs.append(time.thread_time() - start)
+            if sum(costs) > _ENOUGH:  # a long call needs no repeats to be known well
+                break
     seconds = float(f"{np.median(costs):.1e}")
     files.write_text(store, json.dumps({"seconds": seconds, "repeats": len(costs)}) + "\n")
     return result, seconds
@@ -63,8 +65,8 @@ def _read(store: Path) -> float | None:
         return None  # never measured, or a damaged file: measure again
 
 
-def _digest(key: tuple, modules: tuple[ModuleType, ...]) -> str:
-    digest = hashlib.sha256(_library(modules).encode())
+def _digest(key: tuple, code: tuple[Callable, ...]) -> str:
+    digest = hashlib.sha256("".join(code_hash(function) for function in code).encode())
     for part in key:
         if isinstance(part, np.ndarray):
             digest.update(f"{part.dtype}{part.shape}".encode())
@@ -73,21 +75,3 @@ def _digest(key: tuple, modules: tuple[ModuleType, ...]) -> str:
             digest.update(repr(part).encode())
         digest.update(b"\0")
     return digest.hexdigest()[:24]
-
-
-def _library(modules: tuple[ModuleType, ...]) -> str:
-    """Hash of `modules` and of every mfutils module from which they import a name."""
-    found: dict[str, ModuleType] = {}
-    queue = list(modules)
-    while queue:
-        module = queue.pop()
-        if module.__name__ in found:
-            continue
-        found[module.__name__] = module
-        for value in vars(module).values():
-            name = value.__name__ if isinstance(value, ModuleType) else None
-            name = name or getattr(value, "__module__", None) or ""
-            if isinstance(name, str) and name.startswith("mfutils.") and name in sys.modules:
-                queue.append(sys.modules[name])
-    sources = [Path(found[name].__file__).read_bytes() for name in sorted(found)]
-    return hashlib.sha256(b"".join(sources)).hexdigest()

@@ -39,6 +39,7 @@ class Project:
         (root / "notebooks" / "profiles").mkdir(parents=True)
         (root / "data" / "published").mkdir(parents=True)
         (root / "data" / "registry.yaml").write_text("{}\n")
+        shutil.copy(paths.DATA / "sources.yaml", root / "data")
         self.table: dict = {}
 
     def add(self, stem: str, *, cells=(WORK,), knobs="scale: float = 1.0  # height", **values):

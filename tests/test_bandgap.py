@@ -11,7 +11,7 @@ import pytest
 
 from mfutils import files, paths
 from mfutils.crystals import Crystal
-from mfutils.datasets import bandgap, chen2021, elastic, registry, snapshot, tables
+from mfutils.datasets import bandgap, chen2021, choice, elastic, registry, snapshot, tables
 from mfutils.errors import DataError, InputError
 
 CIF = """data_{name}
@@ -147,14 +147,14 @@ def test_resolve(originals, monkeypatch):
     monkeypatch.setenv("DATASET", "auto")
     assert bandgap.resolve() == "chen2021"
     monkeypatch.setenv("DATASET", "mp2020")
-    with pytest.raises(InputError, match=r"'mp2020'; expected auto, open, chen2021"):
+    with pytest.raises(InputError, match=r"'mp2020'; known: auto, open, chen2021"):
         bandgap.resolve()
 
 
 def test_missing_originals_are_named(originals):
     folder = originals()
     (folder / "data_no_structs.json.gz").unlink()
-    assert chen2021.missing() == ["chen2021_gaps"]
+    assert choice.missing() == ["chen2021_gaps"]
     with pytest.raises(DataError, match=r"no file of chen2021_gaps .*make data.*MFUTILS_DATA"):
         bandgap.load("chen2021")
 

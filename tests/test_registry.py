@@ -46,17 +46,3 @@ def test_malformed_registry(tmp_path, text, message):
 def test_every_committed_file_is_right():
     for name in registry.entries():
         assert registry.path(name).is_file()
-
-
-def test_choice_of_data_set(tmp_path, monkeypatch):
-    monkeypatch.setenv("MFUTILS_DATA", str(tmp_path))
-    monkeypatch.delenv("DATASET", raising=False)
-    assert registry.resolve_dataset() == "open"
-    for names in registry.CHEN2021_FILES.values():
-        (tmp_path / names[-1]).touch()
-    assert registry.resolve_dataset() == "chen2021"
-    assert registry.resolve_dataset("open") == "open"
-    monkeypatch.setenv("DATASET", "open")
-    assert registry.resolve_dataset() == "open"
-    with pytest.raises(InputError, match="data set 'best' is unknown"):
-        registry.resolve_dataset("best")

@@ -7,44 +7,22 @@ experimental gaps, read from the public originals (`make data`). Serves sections
 """
 
 import logging
-import os
 
 import pandas as pd
 
 from mfutils.datasets import chen2021, registry, tables
+from mfutils.datasets.choice import FIDELITIES, available, resolve
 from mfutils.errors import InputError
 
-__all__ = ["DATASETS", "available", "fidelities", "labels", "load", "resolve", "skipped"]
+__all__ = ["FIDELITIES", "available", "fidelities", "labels", "load", "resolve", "skipped"]
 
-DATASETS = {
-    "open": ("mp_pbe", "aflow_pbe", "oqmd_pbe", "exp"),
-    "chen2021": chen2021.FIDELITIES,
-}
 _LOG = logging.getLogger(__name__)
 _REPORTED: set[str] = set()
 
 
-def available(name: str) -> bool:
-    """True when every file of the data set `name` is on this machine."""
-    return _known(name) == "open" or not chen2021.missing()
-
-
-def resolve(name: str = "auto") -> str:
-    """Name of the data set to use: "open" or "chen2021".
-
-    "auto" follows the setting DATASET; when that is not set either, it means chen2021 where
-    its files are present and open elsewhere. Raises InputError for an unknown name.
-    """
-    if name == "auto":
-        name = os.environ.get("DATASET") or "auto"
-    if name == "auto":
-        return "chen2021" if available("chen2021") else "open"
-    return _known(name)
-
-
 def fidelities(name: str = "auto") -> tuple[str, ...]:
     """Names of the fidelities of a data set, cheapest first; `gap_<name>` are the columns."""
-    return DATASETS[resolve(name)]
+    return FIDELITIES[resolve(name)]
 
 
 def load(name: str = "auto", *, columns: list[str] | None = None) -> pd.DataFrame:
@@ -76,8 +54,8 @@ def labels(name: str = "auto") -> pd.DataFrame:
     """
     if resolve(name) == "chen2021":
         return chen2021.labels()[0]
-    frame = load("open", columns=["material_id", *(f"gap_{f}" for f in DATASETS["open"])])
-    return _long(frame, DATASETS["open"])
+    frame = load("open", columns=["material_id", *(f"gap_{f}" for f in FIDELITIES["open"])])
+    return _long(frame, FIDELITIES["open"])
 
 
 def skipped(name: str = "auto") -> pd.DataFrame:
@@ -108,9 +86,3 @@ def _long(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
     long = frame.melt("material_id", [f"gap_{f}" for f in names], "fidelity", "gap")
     long["fidelity"] = long["fidelity"].str.removeprefix("gap_")
     return long.dropna(subset="gap").reset_index(drop=True)
-
-
-def _known(name: str) -> str:
-    if name not in DATASETS:
-        raise InputError(f"no data set named {name!r}; expected auto, {', '.join(DATASETS)}")
-    return name

@@ -11,21 +11,15 @@ import math
 
 import pandas as pd
 
-from mfutils.datasets import originals, snapshot
+from mfutils.datasets import choice, originals, snapshot
 from mfutils.errors import DataError
 
-__all__ = ["FIDELITIES", "SOURCES", "labels", "load", "missing"]
+__all__ = ["labels", "load"]
 
-FIDELITIES = ("pbe", "gllb-sc", "scan", "hse", "exp")
-SOURCES = ("mp_2019_snapshot", "chen2021_gaps", "expt_gap_kingsbury")
 _BY_ICSD = ("ordered_exp", "disordered_exp")
-_COMPUTED = FIDELITIES[:-1]
+_FIDELITIES = choice.FIDELITIES["chen2021"]
+_COMPUTED = _FIDELITIES[:-1]
 _SKIP_COLUMNS = ["material_id", "fidelity", "reason"]
-
-
-def missing() -> list[str]:
-    """Names of the originals that are not on this machine."""
-    return [name for name in SOURCES if originals.find(name) is None]
 
 
 def load() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -39,7 +33,7 @@ def load() -> tuple[pd.DataFrame, pd.DataFrame]:
     by_structure = gaps[~gaps["fidelity"].isin(_BY_ICSD)]
     orphan = ~by_structure["material_id"].isin(frame["material_id"])
     wide = by_structure.set_index(["material_id", "fidelity"])["gap"].unstack()
-    wide = wide.reindex(columns=list(FIDELITIES)).add_prefix("gap_")
+    wide = wide.reindex(columns=list(_FIDELITIES)).add_prefix("gap_")
     frame = frame.join(wide, on="material_id")
     skips = [
         damaged.assign(fidelity="structure"),
@@ -55,7 +49,7 @@ def load() -> tuple[pd.DataFrame, pd.DataFrame]:
 def labels() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every usable gap (material_id, fidelity, gap in eV), and the labels left out.
 
-    Fidelities are those of FIDELITIES, and "ordered_exp" and "disordered_exp", whose ids
+    Fidelities are those of `choice.FIDELITIES`, and "ordered_exp" and "disordered_exp", whose ids
     belong to a commercial database. The second table has material_id, fidelity, reason.
     """
     kept, skips = [], []

@@ -16,24 +16,14 @@ from mfutils.errors import DataError, InputError
 
 __all__ = [
     "ACCESS_LOG",
-    "CHEN2021_FILES",
-    "DATASETS",
     "data_dir",
     "entries",
     "locate",
     "note",
     "path",
-    "resolve_dataset",
 ]
 
 ACCESS_LOG = "MFUTILS_ACCESS_LOG"
-DATASETS = ("auto", "open", "chen2021")
-# Each part of the study's data may be present under one of several file names.
-CHEN2021_FILES = {
-    "structures": ("mp.2019.04.01.json", "mp.2019.04.01.json.gz", "mp.2019.04.01.subset.json.gz"),
-    "gaps": ("data_no_structs.json", "data_no_structs.json.gz"),
-    "experiment": ("expt_gap_kingsbury.json", "expt_gap_kingsbury.json.gz"),
-}
 
 _FIELDS = ("file", "sha256", "source", "licence", "description")
 
@@ -110,19 +100,3 @@ def locate(label: str) -> Path:
     """Path of a file named in the access log, such as ``data/x.csv`` or ``data_dir/y.gz``."""
     base, _, rest = label.partition("/")
     return (paths.DATA if base == "data" else data_dir()) / rest
-
-
-def resolve_dataset(name: str = "auto") -> str:
-    """Name of the band-gap data set to use: "open" or "chen2021".
-
-    "auto" means the setting DATASET and, where that is "auto" too, chen2021 if its
-    files are in `data_dir`, else the embedded open set. Raises InputError for another name.
-    """
-    wanted = name if name != "auto" else os.environ.get("DATASET") or "auto"
-    if wanted not in DATASETS:
-        raise InputError(f"data set {wanted!r} is unknown; set DATASET to {', '.join(DATASETS)}")
-    if wanted != "auto":
-        return wanted
-    folder = data_dir()
-    present = all(any((folder / n).is_file() for n in names) for names in CHEN2021_FILES.values())
-    return "chen2021" if present else "open"

@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from mfutils import cif, crystals, files, paths
+from mfutils import cif, files, paths
+from mfutils.code_hash import code_hash, fingerprint
 from mfutils.datasets import formulas, originals, tables
 from mfutils.errors import DataError, InputError
 
@@ -32,7 +33,6 @@ _CHUNK = 1 << 20  # characters read at a time
 _LARGEST = 1 << 27  # characters of one entry; a longer one is a damaged file
 _BATCH = 2048  # crystals per Parquet row group
 _LOG = logging.getLogger(__name__)
-_CODE = (Path(__file__), Path(cif.__file__), Path(crystals.__file__), Path(formulas.__file__))
 
 
 def load() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -43,8 +43,9 @@ def load() -> tuple[pd.DataFrame, pd.DataFrame]:
     second has material_id and reason. Raises DataError when the original is damaged.
     """
     source, sha256 = originals.require("mp_2019_snapshot")
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in _CODE)).hexdigest()
-    key = hashlib.sha256(f"{sha256} {code}".encode()).hexdigest()[:20]
+    code = [fingerprint(Path(module)) for module in (__file__, formulas.__file__)]
+    parts = [sha256, code_hash(cif.read_cif), *code]
+    key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:20]
     crystals_file = paths.CACHE / f"snapshot-{key}.parquet"
     skips_file = paths.CACHE / f"snapshot-{key}-left-out.json"
     if crystals_file.is_file() and skips_file.is_file():

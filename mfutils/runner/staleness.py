@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mfutils import files, paths
 from mfutils.code_hash import fingerprint, imported_modules
-from mfutils.datasets import registry
+from mfutils.datasets import choice, registry
 from mfutils.runner import parameters
 
 __all__ = ["State", "digest", "inputs_of", "state"]
@@ -45,7 +45,7 @@ def inputs_of(stem: str, profile: str, overrides: dict | None = None) -> dict:
     notebook = parameters.read_notebook(paths.NOTEBOOKS / f"{stem}.ipynb")
     values = parameters.resolve(stem, notebook, profile, overrides)
     if values.get("dataset") == "auto":
-        values["dataset"] = registry.resolve_dataset()
+        values["dataset"] = choice.resolve()
     code = "\n\n".join(cell["source"] for cell in parameters.code_cells(notebook))
     behind = imported_modules(code, stem)
     modules = {name: fingerprint(file) for name, file in behind.items()}

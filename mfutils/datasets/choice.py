@@ -1,0 +1,51 @@
+"""Which band-gap data set is used: the embedded crystals or the study's own.
+
+Kept apart from the loaders, and free of pandas, because the runner asks it before any
+notebook starts.
+"""
+
+import os
+
+from mfutils.datasets import originals
+from mfutils.errors import InputError
+
+__all__ = ["FIDELITIES", "ORIGINALS", "available", "missing", "resolve"]
+
+# Fidelities of each data set, cheapest first
+FIDELITIES = {
+    "open": ("mp_pbe", "aflow_pbe", "oqmd_pbe", "exp"),
+    "chen2021": ("pbe", "gllb-sc", "scan", "hse", "exp"),
+}
+# The originals that chen2021 is read from
+ORIGINALS = ("mp_2019_snapshot", "chen2021_gaps", "expt_gap_kingsbury")
+
+
+def missing() -> list[str]:
+    """Names of chen2021's originals that are not on this machine."""
+    return [name for name in ORIGINALS if originals.find(name) is None]
+
+
+def available(name: str) -> bool:
+    """True when every file of the data set `name` is on this machine."""
+    return _known(name) == "open" or not missing()
+
+
+def resolve(name: str = "auto") -> str:
+    """Name of the data set to use: "open" or "chen2021".
+
+    "auto" follows the setting DATASET; when that is not set either, it means chen2021 where
+    its files are present and open elsewhere. Raises InputError for an unknown name.
+    """
+    if name == "auto":
+        name = os.environ.get("DATASET") or "auto"
+    if name == "auto":
+        return "chen2021" if available("chen2021") else "open"
+    return _known(name)
+
+
+def _known(name: str) -> str:
+    if name not in FIDELITIES:
+        raise InputError(
+            f"no data set named {name!r}; known: auto, {', '.join(FIDELITIES)} (setting DATASET)"
+        )
+    return name
