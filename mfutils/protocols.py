@@ -1,0 +1,181 @@
+"""The training runs of section 3.2, one call per network, with plain values in and out.
+
+`member` trains one network of the ensemble: a sample of one fidelity, split 8:2, early stopping,
+then a Gaussian process on its descriptors; tested on the experimental gaps. `thesis` samples from
+all rows of the fidelity, `sound` leaves out the materials of the test first. `multi_fidelity`
+spends the data on one network that knows the fidelity of every label. Arguments and results are
+plain, so that `mfutils.sweep.run` can store a run and find it again.
+"""
+
+import dataclasses
+import random
+import time
+
+import numpy as np
+
+from mfutils import gap_graphs
+from mfutils.descriptor_gp import fit_descriptor_gp
+from mfutils.errors import InputError
+from mfutils.graph_model import build_model
+from mfutils.samples import Samples
+from mfutils.training import Settings, fit
+
+__all__ = ["PROTOCOLS", "SEEDS", "TRAINING", "draw", "member", "member_jobs", "multi_fidelity"]
+
+PROTOCOLS = ("thesis", "sound")
+SEEDS = tuple(range(42, 421, 42))
+# How the study trains each network (section 3.2.2)
+TRAINING = {
+    "cgcnn": {
+        "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "schedule": "step",
+        "milestones": (100,), "batch_size": 128, "epochs": 2000, "patience": 500,
+    },
+    "megnet": {
+        "optimizer": "adam", "learning_rate": 0.001, "schedule": "constant", "batch_size": 32,
+        "epochs": 2000, "patience": 500, "standardise": False,
+    },
+}  # fmt: skip
+
+
+def member_jobs(*, dataset, architecture, fidelities, seeds=SEEDS, **options):
+    """The jobs of `member` for every fidelity and seed, fidelity by fidelity."""
+    shared = {"dataset": dataset, "architecture": architecture, **options}
+    return [{"fidelity": name, "seed": seed, **shared} for name in fidelities for seed in seeds]
+
+
+def draw(data, fidelity, *, seed, samples, protocol, test="exp", share=0.8):
+    """Graph numbers (train, validation) of one member.
+
+    `samples` rows are drawn as the study does, by Python's `random.sample` after seeding; all
+    rows where there are fewer. The first `share` of the draw is the training part.
+    """
+    if protocol not in PROTOCOLS:
+        raise InputError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    rows = data.rows(fidelity, without=data.rows(test) if protocol == "sound" else None)
+    if len(rows) < 5:
+        raise InputError(
+            f"{len(rows)} {fidelity} gaps are left to train on ({protocol} protocol); expected at "
+            "least 5"
+        )
+    chosen = random.Random(seed).sample(list(rows), min(samples, len(rows)))
+    chosen = np.array(chosen, dtype=np.int64)
+    cut = round(share * len(chosen))
+    return chosen[:cut], chosen[cut:]
+
+
+def member(
+    *, dataset, architecture, fidelity, seed, samples=472, protocol="thesis", test="exp",
+    training=None, model=None, gp=True,
+):  # fmt: skip
+    """Train one network of one fidelity and test it on the gaps of `test`.
+
+    training and model override TRAINING[architecture] and the constructor's defaults. gp=False
+    leaves the Gaussian process out. Returns a dict of arrays and numbers: the graph numbers
+    train, validation and test; target of the test (eV); network (eV) and standardised (the raw
+    output) predictions; gp_mean, gp_std and gp_std_noiseless (eV) of the process fitted on all
+    drawn rows; descriptor_drawn and descriptor_test (float32) with target_drawn; epochs,
+    best_epoch, validation_mae (eV), scaler (mean, std), cpu_seconds of the network and of the
+    process, and the history of the training.
+    """
+    settings = Settings(**{**TRAINING[architecture], "seed": seed, **(training or {})})
+    network = build_model(architecture, **{"seed": seed, **(model or {})})
+    data = gap_graphs.load(dataset, cutoff=network.cutoff, max_neighbors=network.max_neighbors)
+    rows = draw(data, fidelity, seed=seed, samples=samples, protocol=protocol, test=test)
+    gaps, graphs, tested = data.gap(fidelity), data.graphs, data.rows(test)
+
+    start = time.process_time()
+    trained = fit(
+        network, graphs, *(Samples(part, gaps[part]) for part in rows),
+        settings=settings, target=f"{fidelity} gap", unit="eV", progress=False,
+    )  # fmt: skip
+    seconds = time.process_time() - start
+    result = {
+        "train": rows[0],
+        "validation": rows[1],
+        "test": tested,
+        "target": data.gap(test)[tested],
+        "network": trained.predict(graphs, tested),
+        "standardised": trained.predict(graphs, tested, standardised=True),
+        "epochs": len(trained.history["train_loss"]),
+        "best_epoch": trained.best_epoch,
+        "validation_mae": trained.validation_mae,
+        "scaler": dataclasses.astuple(trained.scaler),
+        "network_cpu_seconds": seconds,
+        "history": {name: np.array(values) for name, values in trained.history.items()},
+    }
+    if gp:
+        result |= _descriptor_process(trained, graphs, np.concatenate(rows), gaps, tested)
+    return result
+
+
+def _descriptor_process(trained, graphs, drawn, gaps, tested):
+    """The part of a member's result that the Gaussian process adds."""
+    inputs, new = (trained.descriptor(graphs, rows) for rows in (drawn, tested))
+    start = time.process_time()
+    process = fit_descriptor_gp(inputs, gaps[drawn])
+    seconds = time.process_time() - start
+    mean, std = process.predict(new)
+    return {
+        "gp_mean": mean,
+        "gp_std": std,
+        "gp_std_noiseless": process.predict(new, noiseless=True)[1],
+        "gp_log_marginal_likelihood": process.log_marginal_likelihood,
+        "gp_noise_std": process.hyperparameters["noise_std"],
+        "gp_cpu_seconds": seconds,
+        "target_drawn": gaps[drawn],
+        "descriptor_drawn": inputs.astype(np.float32),
+        "descriptor_test": new.astype(np.float32),
+    }
+
+
+def multi_fidelity(
+    *, dataset, architecture, fidelities, seed, test="exp", protocol="sound", training=None,
+    model=None, share=0.95, samples=None,
+):  # fmt: skip
+    """Train one network on the labels of all `fidelities` and test it on the gaps of `test`.
+
+    Materials are split, not labels: one material's labels all train or all validate, and under
+    the sound protocol the materials of the test do neither. samples limits the number of labels
+    per fidelity. Returns a dict like that of `member`, with predictions (eV) of the test rows per
+    fidelity under "network".
+    """
+    if protocol not in PROTOCOLS:
+        raise InputError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    settings = Settings(**{**TRAINING[architecture], "seed": seed, **(training or {})})
+    options = {"seed": seed, "fidelities": tuple(fidelities), **(model or {})}
+    network = build_model(architecture, **options)
+    data = gap_graphs.load(dataset, cutoff=network.cutoff, max_neighbors=network.max_neighbors)
+    tested = data.rows(test)
+    generator = np.random.default_rng(seed)
+    index, names, target = [], [], []
+    for name in fidelities:
+        rows = data.rows(name, without=tested if protocol == "sound" else None)
+        if samples is not None and len(rows) > samples:
+            rows = np.sort(generator.choice(rows, samples, replace=False))
+        index.append(rows)
+        names.append(np.full(len(rows), name))
+        target.append(data.gap(name)[rows])
+    labels = Samples(np.concatenate(index), np.concatenate(target), np.concatenate(names))
+    materials = np.unique(labels.index)
+    held = generator.choice(materials, round((1 - share) * len(materials)), replace=False)
+    validates = np.isin(labels.index, held)
+    start = time.process_time()
+    trained = fit(
+        network, data.graphs, labels.take(~validates), labels.take(validates),
+        settings=settings, target="gap", unit="eV", progress=False,
+    )  # fmt: skip
+    return {
+        "train": labels.index[~validates],
+        "validation": labels.index[validates],
+        "test": tested,
+        "target": data.gap(test)[tested],
+        "network": {
+            name: trained.predict(data.graphs, tested, fidelity=name) for name in fidelities
+        },
+        "epochs": len(trained.history["train_loss"]),
+        "best_epoch": trained.best_epoch,
+        "validation_mae": trained.validation_mae,
+        "scaler": dataclasses.astuple(trained.scaler),
+        "network_cpu_seconds": time.process_time() - start,
+        "history": {name: np.array(values) for name, values in trained.history.items()},
+    }

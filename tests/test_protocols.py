@@ -1,0 +1,150 @@
+"""The runs of section 3.2: what trains, what tests, and when the two must not meet."""
+
+import random
+
+import numpy as np
+import pytest
+
+from mfutils import gap_graphs, protocols, sweep
+from mfutils.descriptor_gp import EXACT_POINTS, fit_descriptor_gp
+from mfutils.errors import InputError
+
+SMALL = {"features": 12, "convolutions": 1, "hidden": 12}
+JOB = {
+    "dataset": "open", "architecture": "cgcnn", "fidelity": "oqmd_pbe", "seed": 42,
+    "samples": 60, "training": {"epochs": 4, "patience": 4}, "model": SMALL,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data():
+    return gap_graphs.load("open", cutoff=8.0, max_neighbors=12)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return protocols.member(**JOB)
+
+
+def test_tables_and_graphs_are_side_by_side(data):
+    assert len(data.table) == len(data.graphs) == 6317
+    assert np.array_equal(data.table["material_id"].astype(str), data.graphs.ids)
+    assert np.array_equal(data.table["nsites"], data.graphs.n_atoms)
+    rows = data.rows("exp")
+    assert np.isfinite(data.gap("exp")[rows]).all()
+    assert len(data.rows("mp_pbe", without=rows)) == len(set(data.rows("mp_pbe")) - set(rows))
+
+
+@pytest.mark.parametrize("fidelity", ["mp_pbe", "aflow_pbe", "oqmd_pbe"])
+@pytest.mark.parametrize("seed", [42, 84])
+def test_the_sound_protocol_never_trains_on_a_test_material(data, fidelity, seed):
+    options = {"seed": seed, "samples": 472}
+    tested = set(data.table["material_id"].iloc[data.rows("exp")])
+    train, validation = protocols.draw(data, fidelity, protocol="sound", **options)
+    drawn = data.table["material_id"].iloc[np.concatenate([train, validation])]
+    assert not tested & set(drawn)
+    assert len(set(drawn)) == 472
+    assert len(train) == round(0.8 * 472)
+    # the printed protocol does meet them, which is why there are two
+    train, validation = protocols.draw(data, fidelity, protocol="thesis", **options)
+    drawn = data.table["material_id"].iloc[np.concatenate([train, validation])]
+    assert tested & set(drawn)
+
+
+def test_the_draw_is_pythons_random_sample(data):
+    random.seed(84)
+    expected = random.sample(list(data.rows("mp_pbe")), 472)
+    found = protocols.draw(data, "mp_pbe", seed=84, samples=472, protocol="thesis")
+    assert np.concatenate(found).tolist() == expected
+
+
+def test_all_rows_where_there_are_fewer_and_an_error_where_there_are_too_few(data):
+    parts = protocols.draw(data, "exp", seed=1, samples=10**6, protocol="thesis")
+    assert sorted(np.concatenate(parts)) == data.rows("exp").tolist()
+    with pytest.raises(InputError, match=r"0 exp gaps are left to train on .sound protocol."):
+        protocols.draw(data, "exp", seed=1, samples=472, protocol="sound")
+    with pytest.raises(InputError, match="protocol is 'quick'"):
+        protocols.draw(data, "exp", seed=1, samples=472, protocol="quick")
+    with pytest.raises(InputError, match="no fidelity 'hse' in open; it has mp_pbe"):
+        protocols.draw(data, "hse", seed=1, samples=472, protocol="thesis")
+
+
+def test_a_member_says_everything_about_its_test(data, result):
+    tested = data.rows("exp")
+    assert np.array_equal(result["test"], tested)
+    np.testing.assert_array_equal(result["target"], data.gap("exp")[tested])
+    mean, std = result["scaler"]
+    drawn = data.gap("oqmd_pbe")[result["train"]]
+    assert (mean, std) == pytest.approx((drawn.mean(), drawn.std(ddof=1)))
+    np.testing.assert_allclose(result["network"], mean + std * result["standardised"], rtol=1e-12)
+    assert (result["gp_std"] > result["gp_std_noiseless"]).all()
+    noise = np.sqrt(result["gp_std"] ** 2 - result["gp_std_noiseless"] ** 2)
+    np.testing.assert_allclose(noise, result["gp_noise_std"], rtol=1e-6)
+    assert result["descriptor_test"].shape == (len(tested), SMALL["hidden"])
+    assert len(result["history"]["train_loss"]) == result["epochs"] == 4
+    # the process is that of the stored descriptors
+    again = fit_descriptor_gp(result["descriptor_drawn"], result["target_drawn"])
+    np.testing.assert_allclose(
+        again.predict(result["descriptor_test"])[0], result["gp_mean"], atol=1e-3
+    )
+
+
+def test_a_run_is_stored_and_found_again(tmp_path, result):
+    jobs = protocols.member_jobs(
+        **{name: JOB[name] for name in ("dataset", "architecture", "samples", "training", "model")},
+        fidelities=["oqmd_pbe"], seeds=[42, 84],
+    )  # fmt: skip
+    assert [job["seed"] for job in jobs] == [42, 84]
+    first = sweep.run(protocols.member, jobs, workers=1, folder=tmp_path)
+    again = sweep.run(protocols.member, jobs, workers=1, folder=tmp_path)
+    for name in ("network", "gp_mean", "gp_std", "train"):
+        assert np.array_equal(first[0][name], result[name])  # same seed, same numbers
+        assert np.array_equal(first[0][name], again[0][name])
+        assert not np.array_equal(first[0][name], first[1][name])  # two seeds differ
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_one_network_for_all_fidelities(data):
+    options = {
+        "dataset": "open", "architecture": "cgcnn", "fidelities": ["mp_pbe", "oqmd_pbe"],
+        "seed": 0, "samples": 80, "training": {"epochs": 2, "patience": 2}, "model": SMALL,
+        "share": 0.8,
+    }  # fmt: skip
+    result = protocols.multi_fidelity(**options)
+    tested = set(data.rows("exp"))
+    train, validation = set(result["train"]), set(result["validation"])
+    assert not tested & train
+    assert not tested & validation
+    assert not train & validation
+    assert len(result["train"]) + len(result["validation"]) == 160
+    assert set(result["network"]) == {"mp_pbe", "oqmd_pbe"}
+    a, b = result["network"].values()
+    assert np.isfinite(a).all()
+    assert not np.array_equal(a, b)
+    again = protocols.multi_fidelity(**options)
+    assert np.array_equal(a, again["network"]["mp_pbe"])
+
+
+def test_descriptors_that_cannot_carry_a_process():
+    y = np.arange(6.0)
+    with pytest.raises(InputError, match="all 6 descriptors are equal"):
+        fit_descriptor_gp(np.ones((6, 3)), y)
+    with pytest.raises(InputError, match=rf"at most {EXACT_POINTS}"):
+        fit_descriptor_gp(np.zeros((EXACT_POINTS + 1, 2)), np.zeros(EXACT_POINTS + 1))
+    with pytest.raises(InputError, match=r"expected \(n, d\)"):
+        fit_descriptor_gp(np.ones(6), y)
+    broken = np.random.default_rng(0).normal(size=(6, 3))
+    broken[2, 1] = np.nan
+    with pytest.raises(InputError, match="first in row 2"):
+        fit_descriptor_gp(broken, y)
+
+
+def test_a_constant_descriptor_among_others_does_no_harm():
+    rng = np.random.default_rng(0)
+    x, new = rng.normal(size=(40, 2)), rng.normal(size=(5, 2))
+    y = np.sin(x[:, 0]) + 0.1 * rng.normal(size=40)
+    plain = fit_descriptor_gp(x, y).predict(new)
+    padded = fit_descriptor_gp(np.column_stack([x, np.full(40, 3.0)]), y).predict(
+        np.column_stack([new, np.full(5, 3.0)])
+    )
+    np.testing.assert_allclose(padded, plain, atol=0.05)
