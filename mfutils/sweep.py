@@ -4,7 +4,7 @@
 the results in order. A result is stored under the hash of the function's code and of its
 arguments as soon as it is there, so a stopped sweep continues where it was, and an edit of the
 code or of an argument computes only what it changes. joblib runs the jobs on this machine; when
-MFUTILS_DASK holds the address of a Dask scheduler the same call runs on that cluster.
+MFUTILS_SCHEDULER holds the address of a Dask scheduler the same call runs on that cluster.
 Serves section 4.1 (300 data sets) and every section that trains many models.
 """
 
@@ -91,8 +91,8 @@ def _short(job):
 
 
 def _backend(workers):
-    """joblib's settings: processes here, or the Dask cluster at MFUTILS_DASK."""
-    address = os.environ.get("MFUTILS_DASK")
+    """joblib's settings: processes here, or the Dask cluster at MFUTILS_SCHEDULER."""
+    address = os.environ.get("MFUTILS_SCHEDULER")
     if not address:
         # One thread each: threads that spin on shared cores slow each other down
         return joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1)
@@ -100,8 +100,8 @@ def _backend(workers):
         from distributed import Client
     except ImportError:
         raise InputError(
-            f"MFUTILS_DASK is {address} but distributed is not installed: "
-            "run `pip install 'dask[distributed]'` or unset MFUTILS_DASK"
+            f"MFUTILS_SCHEDULER is {address} but distributed is not installed: "
+            "run `pip install 'dask[distributed]'` or unset MFUTILS_SCHEDULER"
         ) from None
     return joblib.parallel_config("dask", client=Client(address))
 
@@ -134,7 +134,7 @@ def run(function, jobs, *, workers=None, folder=None, store=True):
     if not todo:
         return results
     first = [indices[0] for indices in todo.values()]
-    if workers == 1 and "MFUTILS_DASK" not in os.environ:
+    if workers == 1 and "MFUTILS_SCHEDULER" not in os.environ:
         computed = [_compute(function, jobs[i], targets[i]) for i in first]
     else:
         calls = (joblib.delayed(_compute)(function, jobs[i], targets[i]) for i in first)

@@ -103,7 +103,7 @@ def test_unrecognisable_argument_and_bad_workers(tmp_path):
 
 
 def test_cluster_setting_without_its_package(tmp_path, monkeypatch):
-    monkeypatch.setenv("MFUTILS_DASK", "tcp://nowhere:1")
+    monkeypatch.setenv("MFUTILS_SCHEDULER", "tcp://nowhere:1")
     monkeypatch.setitem(code_hash.sys.modules, "distributed", None)
     with pytest.raises(InputError, match="distributed is not installed"):
         sweep.run(sweep_jobs.square, [{"value": 1}], folder=tmp_path)
