@@ -218,7 +218,7 @@ def fit_gp(x, y, *, kernel="rbf", ard=False, noise=None, seed=0):
         ranked = _Covariance(inputs[sample], kernel, ard, subset)
     # A wrong basin is the larger risk when data are few, and following one then costs little
     best = rank_starts(ranked, z[sample], starts, keep=6 if len(z) <= 300 else 2)
-    theta, _ = maximise(covariance, z, best, bounds)
+    theta = maximise(covariance, z, best, bounds)
     model = GaussianProcess(covariance, theta, z, scale)
     problem = model._diagnose()
     if not problem:
@@ -226,7 +226,7 @@ def fit_gp(x, y, *, kernel="rbf", ard=False, noise=None, seed=0):
 
     prior = covariance.prior(centre)
     best = rank_starts(ranked, z[sample], starts, prior=prior, keep=4)
-    theta, _ = maximise(covariance, z, [*best, theta], bounds, prior=prior)
+    theta = maximise(covariance, z, [*best, theta], bounds, prior=prior)
     model = GaussianProcess(covariance, theta, z, scale, diagnosis=problem)
     remaining = model._diagnose()
     if remaining:

@@ -10,7 +10,15 @@ import numpy as np
 from scipy.linalg import lapack
 from scipy.optimize import minimize
 
-__all__ = ["Factor", "LogNormalPrior", "factorise", "log_likelihood", "maximise", "rank_starts"]
+__all__ = [
+    "Factor",
+    "LogNormalPrior",
+    "factorise",
+    "local_maxima",
+    "log_likelihood",
+    "maximise",
+    "rank_starts",
+]
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 # Relative diagonal shifts tried in turn: rounding alone can make a smooth kernel indefinite.
@@ -83,40 +91,49 @@ def log_likelihood(covariance, theta, y, *, gradient=True):
     return value, covariance.contract(weight)
 
 
-def maximise(covariance, y, starts, bounds, *, prior=None):
-    """Best local maximum of the (penalised) log likelihood over several starts.
+def local_maxima(covariance, y, starts, bounds, *, prior=None):
+    """Local maxima of the (penalised) log likelihood reached from the starts, best first.
 
-    starts (k, p) and bounds (p, 2) are in the log parameters of the covariance; each start is
-    followed to convergence by L-BFGS-B. Returns (theta, log likelihood without the prior).
+    starts (k, p) and bounds (p, 2) are in the parameters of the covariance; each start is followed
+    to convergence by L-BFGS-B. Returns a list of theta (p,).
     """
     bounds = np.asarray(bounds, dtype=float)
+    # In units of the prior widths flat directions are not much flatter than the others
+    unit = np.ones(len(bounds)) if prior is None else 1.0 / np.sqrt(prior.precision)
 
-    def objective(theta):
+    def objective(scaled):
+        theta = scaled * unit
         value, slope = log_likelihood(covariance, theta, y)
         if prior is not None:
             extra, extra_slope = prior(theta)
             value, slope = value + extra, slope + extra_slope
         # L-BFGS-B cannot step back from an infinity, only from something very bad
-        return (-value, -slope) if np.isfinite(value) else (1e25, np.zeros_like(theta))
+        return (-value, -slope * unit) if np.isfinite(value) else (1e25, np.zeros_like(theta))
 
-    best = None
-    for start in starts:
-        result = minimize(
+    found = [
+        minimize(
             objective,
-            np.clip(np.asarray(start, dtype=float), bounds[:, 0], bounds[:, 1]),
+            np.clip(np.asarray(start, dtype=float), bounds[:, 0], bounds[:, 1]) / unit,
             jac=True,
             method="L-BFGS-B",
-            bounds=bounds,
-            options={"maxiter": 500, "ftol": 1e-10, "gtol": 1e-5, "maxls": 40},
+            bounds=bounds / unit[:, None],
+            options={"maxiter": 500, "ftol": 1e-9, "gtol": 1e-4, "maxls": 40},
         )
-        if best is None or result.fun < best.fun:
-            best = result
-    value, _ = log_likelihood(covariance, best.x, y, gradient=False)
-    return best.x, value
+        for start in starts
+    ]
+    return [result.x * unit for result in sorted(found, key=lambda result: result.fun)]
 
 
-def rank_starts(covariance, y, starts, *, prior=None, keep=2):
-    """The `keep` most likely starts, best first, one per first parameter (so one per basin)."""
+def maximise(covariance, y, starts, bounds, *, prior=None):
+    """The best of the local maxima; arguments as there."""
+    return local_maxima(covariance, y, starts, bounds, prior=prior)[0]
+
+
+def rank_starts(covariance, y, starts, *, prior=None, keep=2, spread=True):
+    """The `keep` most likely starts, best first; spread: no two with equal first parameter.
+
+    Starts that differ in their lengthscale (the first parameter) lie in different basins.
+    """
 
     def score(theta):
         value, _ = log_likelihood(covariance, theta, y, gradient=False)
@@ -124,7 +141,8 @@ def rank_starts(covariance, y, starts, *, prior=None, keep=2):
 
     chosen, seen = [], set()
     for start in sorted(starts, key=score, reverse=True):
-        if round(float(start[0]), 9) not in seen:
+        first = round(float(start[0]), 9)
+        if not spread or first not in seen:
             chosen.append(start)
-            seen.add(round(float(start[0]), 9))
+            seen.add(first)
     return chosen[:keep]

@@ -119,7 +119,6 @@ def _descriptor_process(trained, graphs, drawn, gaps, tested):
         "gp_mean": mean,
         "gp_std": std,
         "gp_std_noiseless": process.predict(new, noiseless=True)[1],
-        "gp_log_marginal_likelihood": process.log_marginal_likelihood,
         "gp_noise_std": process.hyperparameters["noise_std"],
         "gp_cpu_seconds": seconds,
         "target_drawn": gaps[drawn],

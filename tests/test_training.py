@@ -302,7 +302,7 @@ KILLED = """
     import os, sys
     sys.path.insert(0, {tests!r})
     import test_training as t
-    settings = t.dataclasses.replace(t.QUICK, epochs=60, patience=60)
+    settings = t.dataclasses.replace(t.QUICK, epochs=20, patience=20)
     print("ready", flush=True)
     t.train(settings, checkpoint={path!r}, checkpoint_every=0.0)
 """
@@ -322,8 +322,8 @@ def test_a_killed_process_leaves_a_checkpoint_that_can_be_read(tmp_path):
     process.wait()
     process.stdout.close()
     epoch = torch.load(path, weights_only=True)["epoch"]
-    assert 1 <= epoch < 60
-    settings = dataclasses.replace(QUICK, epochs=60, patience=60)
+    assert 1 <= epoch < 20
+    settings = dataclasses.replace(QUICK, epochs=20, patience=20)
     again = train(settings, checkpoint=path)
     assert again.history == train(settings).history
 
