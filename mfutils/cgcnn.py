@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from mfutils.atom_features import N_FEATURES, atom_features
+from mfutils.cgcnn_kernel import WINDOW
 from mfutils.errors import InputError
 from mfutils.gated_sum import Edges, follow, gated_sum
 from mfutils.graph_data import GraphBatch
@@ -103,6 +104,11 @@ class CGCNN(GraphModel):
                 raise InputError(f"{name} is {self.config[name]}; expected at least 1")
         self.compiled = None
         self.count = round(cutoff / step) + 1
+        if self.count < WINDOW:
+            raise InputError(
+                f"{self.count} Gaussians from 0 to {cutoff:g} Angstrom in steps of {step:g}; "
+                f"expected at least {WINDOW}, so make the step smaller"
+            )
         self.descriptor_size = hidden
         self.register_buffer("elements", torch.from_numpy(atom_features()), persistent=False)
         with seeded(seed):

@@ -8,8 +8,9 @@ Member j predicts mean_ij with uncertainty u_ij at sample i. The study weights b
 promised size, `mean` and `median` ignore the uncertainties. Members that saw similar data err
 together, and some promise too much. Two rules learn that from a calibration set: `covariance`
 estimates the second moments S of the errors in units of the predicted std, shrinks them, and takes
-the weights of least expected squared error for Sigma_i = D_i S D_i, D_i = diag(u_i);
-`stacking` takes the fixed weights, none negative and of sum 1, that were best there.
+at each sample the weights w of least expected squared error w' Sigma_i w, Sigma_i = D_i S D_i and
+D_i = diag(u_i); `stacking` takes the fixed weights that were best there. None of these weights is
+negative: members that err alike would get large weights of both signs, which do not carry over.
 """
 
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def fuse(mean, std, rule="inverse-std", *, calibration=None, spread="mixture"):
     under their weights (sum w (u^2 + mean^2) - fused^2: their own variance and their
     disagreement), which does not take members for independent; "independent" gives
     sqrt(sum w^2 u^2), for inverse-variance the usual 1 / sqrt(sum 1 / u^2). `covariance` has its
-    own, 1 / sqrt(1' Sigma^-1 1), and `stacking` scales the mixture's to the calibration errors.
+    own, sqrt(w' Sigma w), and `stacking` scales the mixture's to the calibration errors.
     Raises InputError for fewer than two members, std of 0 or NaN, or unequal shapes.
     """
     mean, std = _checked(mean, std)
@@ -67,7 +68,8 @@ def fuse(mean, std, rule="inverse-std", *, calibration=None, spread="mixture"):
     share = weights(mean, std, rule, calibration=calibration)
     fused = np.median(mean, axis=0) if rule == "median" else (share * mean).sum(axis=0)
     if rule == "covariance":
-        return fused, _generalised(std, calibration)[1]
+        scaled = share * std
+        return fused, np.sqrt(np.einsum("in,ij,jn->n", scaled, _moments(calibration), scaled))
     if spread == "independent":
         return fused, np.sqrt((share**2 * std**2).sum(axis=0))
     found = _mixture_std(mean, std, share, fused)
@@ -98,7 +100,7 @@ def weights(mean, std, rule="inverse-std", *, calibration=None):
                 "expected the same members"
             )
     if rule == "covariance":
-        return _generalised(std, calibration)[0]
+        return _least_squares(std, _moments(calibration))
     if rule == "stacking":
         return np.repeat(_stacked(calibration)[:, None], mean.shape[1], axis=1)
     power = {"inverse-std": 1, "inverse-variance": 2}.get(rule, 0)
@@ -123,27 +125,38 @@ def shrunk_moments(z):
     return (1 - share) * moments + share * target * np.eye(m)
 
 
-def _generalised(std, calibration):
-    """Weights (m, n) and std (n,) of the combination of least expected squared error."""
+def _moments(calibration):
+    """Shrunk second moments (m, m) of the errors in units of the predicted std."""
     z = ((calibration.mean - calibration.target) / calibration.std).T
-    moments = shrunk_moments(z)
-    # Sigma^-1 1 = D^-1 S^-1 D^-1 1
-    raw = np.linalg.solve(moments, 1.0 / std) / std
-    total = raw.sum(axis=0)
-    return raw / total, 1.0 / np.sqrt(total)
+    if not z.any():
+        raise InputError("all calibration errors are 0: there is no covariance to learn")
+    return shrunk_moments(z)
+
+
+def _least_squares(std, moments):
+    """Weights (m, n) >= 0 of sum 1 that minimise w' D S D w, D = diag(std) of each sample."""
+    factor = np.linalg.cholesky(moments / np.trace(moments)).T
+    inverse = std.min(axis=0) / std
+    # v = D w: |factor v|^2 is to be least where sum v / u is 1
+    raw = np.column_stack([_on_simplex(factor, row) for row in inverse.T]) * inverse
+    return raw / raw.sum(axis=0)
 
 
 def _stacked(calibration):
-    """Weights (m,) >= 0 of sum 1 with the least squared error on the calibration set.
-
-    With sum 1 the residual is B w, B = mean - target; |B w|^2 + (sum w - 1)^2 is least along the
-    same direction as the constrained problem, because |B w|^2 grows as the square of w's size.
-    """
+    """Weights (m,) >= 0 of sum 1 with the least squared error on the calibration set."""
     residual = (calibration.mean - calibration.target).T
-    scale = np.sqrt(np.mean(residual**2) * len(residual)) or 1.0
-    system = np.vstack([residual / scale, np.ones(residual.shape[1])])
-    found, _ = nnls(system, np.append(np.zeros(len(residual)), 1.0))
+    # with sum 1 the residual of the combination is this matrix times the weights
+    found = _on_simplex(residual / (np.linalg.norm(residual) or 1.0), np.ones(residual.shape[1]))
     return found / found.sum()
+
+
+def _on_simplex(matrix, total):
+    """v >= 0 along which |matrix v|^2 is least for total . v = 1.
+
+    |matrix v|^2 + (total . v - 1)^2 is least along the same direction, whatever the length of v,
+    because the first term grows as the square of that length.
+    """
+    return nnls(np.vstack([matrix, total]), np.append(np.zeros(len(matrix)), 1.0))[0]
 
 
 def _mixture_std(mean, std, share, centre):

@@ -53,8 +53,12 @@ def _plain(value, where):
 
 def job_key(function, job) -> str:
     """Hex SHA-256 of what determines a result: the function's code and the job's arguments."""
+    return _key([function.__module__, code_hash(function)], job)
+
+
+def _key(code, job) -> str:
     arguments = {name: _plain(value, name) for name, value in job.items()}
-    content = json.dumps([function.__module__, code_hash(function), arguments], sort_keys=True)
+    content = json.dumps([*code, arguments], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -123,7 +127,8 @@ def run(function, jobs, *, workers=None, folder=None, store=True):
     targets = [None] * len(jobs)
     if store:
         folder = Path(folder or paths.CACHE / function.__name__)
-        targets = [folder / f"{job_key(function, job)}.pkl" for job in jobs]
+        code = [function.__module__, code_hash(function)]
+        targets = [folder / f"{_key(code, job)}.pkl" for job in jobs]
     results, todo = [None] * len(jobs), {}
     for index, target in enumerate(targets):
         found, results[index] = _load(target) if store else (False, None)

@@ -322,6 +322,7 @@ def test_same_seed_same_weights():
     ("options", "message"),
     [
         ({"features": 0}, "features is 0; expected at least 1"),
+        ({"cutoff": 3.0, "step": 0.5}, "7 Gaussians from 0 to 3 Angstrom in steps of 0.5"),
         ({"fidelities": ("pbe", "pbe")}, "repeat; expected every name once"),
     ],
 )

@@ -107,20 +107,45 @@ def test_covariance_weights_minimise_the_expected_squared_error():
     share = weights(mean[:, 300:], std[:, 300:], "covariance", calibration=calibration)
     fused, spread = fuse(mean[:, 300:], std[:, 300:], "covariance", calibration=calibration)
     moments = shrunk_moments(((mean - truth) / std)[:, :300].T)
+    assert (share >= 0).all()
+    np.testing.assert_allclose(share.sum(axis=0), 1.0)
     for i in (0, 50, 99):
         sigma = np.outer(std[:, 300 + i], std[:, 300 + i]) * moments
         best = minimize(
-            lambda w, sigma=sigma: w @ sigma @ w,
-            np.full(6, 1 / 6),
-            constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+            lambda w, sigma=sigma: w @ sigma @ w, np.full(6, 1 / 6), bounds=[(0, 1)] * 6,
+            constraints={"type": "eq", "fun": lambda w: w.sum() - 1}, method="SLSQP",
             options={"ftol": 1e-14, "maxiter": 500},
-        )
+        )  # fmt: skip
         np.testing.assert_allclose(share[:, i], best.x, atol=1e-4)
         assert spread[i] == pytest.approx(np.sqrt(best.fun), rel=1e-4)
     error = fused - truth[300:]
     assert np.mean((error / spread) ** 2) == pytest.approx(1.0, abs=0.35)
     plain = fuse(mean[:, 300:], std[:, 300:], "inverse-std")[0] - truth[300:]
-    assert np.mean(error**2) < 0.8 * np.mean(plain**2)
+    assert np.mean(error**2) < 0.9 * np.mean(plain**2)
+
+
+def test_uncorrelated_errors_of_the_promised_size_give_inverse_variance():
+    rng = np.random.default_rng(0)
+    std = rng.uniform(0.5, 2.0, (4, 20_000))
+    truth = rng.normal(size=20_000)
+    mean = truth + std * rng.normal(size=std.shape)
+    calibration = Calibration(truth, mean, std)
+    share = weights(mean[:, :50], std[:, :50], "covariance", calibration=calibration)
+    expected = weights(mean[:, :50], std[:, :50], "inverse-variance")
+    np.testing.assert_allclose(share, expected, atol=0.02)
+
+
+def test_members_that_err_alike_do_not_get_weights_of_both_signs():
+    """Two near copies and one other: plain least squares would play the copies off."""
+    rng = np.random.default_rng(1)
+    common, truth = rng.normal(size=(2, 500))
+    mean = truth + np.stack([common, 1.1 * common + 0.01 * rng.normal(size=500), 2 * common])
+    std = np.ones_like(mean)
+    calibration = Calibration(truth, mean, std)
+    for rule in ("covariance", "stacking"):
+        share = weights(mean, std, rule, calibration=calibration)
+        assert (share >= 0).all()
+        assert share[0].min() > 0.95
 
 
 def test_stacking_finds_the_best_convex_weights():
@@ -196,6 +221,13 @@ def test_bad_ensembles_are_one_clear_line(mean, std, options, message):
 def test_bad_calibration_sets(target, mean, std, message):
     with pytest.raises(InputError, match=message):
         Calibration(target, mean, std)
+
+
+def test_a_calibration_set_without_errors_has_no_covariance():
+    truth = np.zeros(4)
+    perfect = Calibration(truth, np.zeros((3, 4)), GOOD)
+    with pytest.raises(InputError, match="all calibration errors are 0"):
+        fuse(GOOD, GOOD, "covariance", calibration=perfect)
 
 
 def test_every_rule_is_reachable():
