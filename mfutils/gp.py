@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from mfutils.kernels import make_kernel
+from mfutils.kernels import Stationary, make_kernel
 from mfutils.likelihood import LogNormalPrior, factorise, log_likelihood, maximise, rank_starts
 from mfutils.scaling import Standardiser, as_inputs, as_noise, as_targets, check_replicates
 
@@ -125,7 +125,7 @@ class GaussianProcess:
         signal = float(np.sqrt(self._signal)) * y_std
         noise = np.sqrt(self._noise) * y_std
         out = {"mean": self._scale.y_mean, "noise_std": noise if np.ndim(noise) else float(noise)}
-        if hasattr(self._covariance.kernel, "_radial"):
+        if isinstance(self._covariance.kernel, Stationary):
             out["lengthscale"] = float(length[0]) if len(length) == 1 else length
             out["signal_std"] = signal
         else:
@@ -173,7 +173,7 @@ class GaussianProcess:
         """Why this optimum is degenerate, or an empty string."""
         fitted = self._z - self._noise * self._alpha
         lengths = np.exp(self._log_l)
-        if hasattr(self._covariance.kernel, "_radial"):
+        if isinstance(self._covariance.kernel, Stationary):
             shape = self._covariance.kernel.matrix(self._log_l).copy()
             np.fill_diagonal(shape, 0.0)
             if np.median(shape.max(axis=1)) < NEIGHBOUR_FLOOR:

@@ -6,6 +6,7 @@ fidelity has m in [0.9, 1.1] and |e| < 0.4, the low one m in [0.8, 1.3] and |e| 
 comes from Python's `random` in one fixed order, so that a seed names a data set for good.
 """
 
+import operator
 import random
 from typing import NamedTuple
 
@@ -69,7 +70,10 @@ def synthetic_problem(seed, kind, *, parameters=None):
     """
     if kind not in KINDS:
         raise InputError(f"unknown noise kind {kind!r}: expected one of {', '.join(KINDS)}")
-    rng = random.Random(seed)
+    try:
+        rng = random.Random(operator.index(seed))
+    except TypeError:
+        raise InputError(f"seed is {seed!r}: expected a whole number") from None
     drawn = tuple(rng.randint(-5, 5) for _ in range(10))
     parameters = drawn if parameters is None else tuple(parameters)
     x_high = np.round(np.arange(0, 1, 0.05), 3)

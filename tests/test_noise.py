@@ -66,6 +66,11 @@ def test_global_random_state_is_left_alone():
     assert random.random() == expected
 
 
+def test_numpy_integers_are_seeds():
+    ours, theirs = synthetic_problem(np.int64(7), "mixed"), synthetic_problem(7, "mixed")
+    np.testing.assert_array_equal(ours.y_low, theirs.y_low)
+
+
 def test_given_parameters_replace_the_drawn_ones():
     problem = synthetic_problem(3, "additive", parameters=SAMPLE_PARAMETERS)
     np.testing.assert_allclose(problem.y_test, truth(problem.x_test, SAMPLE_PARAMETERS))
@@ -85,5 +90,7 @@ def test_noise_stays_in_its_range(kind, bound):
 def test_bad_arguments():
     with pytest.raises(InputError, match="unknown noise kind 'both'"):
         synthetic_problem(1, "both")
+    with pytest.raises(InputError, match=r"seed is 1\.5: expected a whole number"):
+        synthetic_problem(1.5, "mixed")
     with pytest.raises(InputError, match="9 parameters given"):
         synthetic_problem(1, "mixed", parameters=range(9))
