@@ -14,9 +14,9 @@ from mfutils.errors import InputError
 from mfutils.joint import JointCovariance
 from mfutils.likelihood import local_maxima, rank_starts
 from mfutils.marginal import MixturePosterior, hyperparameter_draws
-from mfutils.scaling import as_inputs, as_targets
+from mfutils.scaling import as_inputs, as_targets, check_replicates
 
-__all__ = ["CoKriging", "fit_cokriging"]
+__all__ = ["CoKriging", "checked_levels", "fit_cokriging"]
 
 # Levels share a zero only while their mean is not this many times their spread
 LARGEST_TREND = 100.0
@@ -79,7 +79,7 @@ class CoKriging:
         return y_mean + y_std * mean, y_std * np.sqrt(variance)
 
 
-def _checked(inputs, targets):
+def checked_levels(inputs, targets):
     """Levels as float64 (n_t, d) and (n_t,), or an InputError that names the level."""
     if len(inputs) != len(targets) or not inputs:
         raise InputError(
@@ -127,9 +127,9 @@ def fit_cokriging(
     CoKriging of the same data (or of the lowest level) to start from. draws: hyperparameter draws
     behind the std (0: none).
     Raises InputError on fewer than two points in a level, NaN, mismatched lengths, a lowest
-    level of zero variance, or levels that do not overlap.
+    level of zero variance, levels that do not overlap, or equal x with different y at noise 0.
     """
-    xs, ys = _checked(list(inputs), list(targets))
+    xs, ys = checked_levels(list(inputs), list(targets))
     x, y = np.concatenate(xs), np.concatenate(ys)
     x_mean, x_std = x.mean(axis=0), x.std(axis=0)
     x_std = np.where(x_std > 1e-12 * np.maximum(np.abs(x_mean), 1.0), x_std, 1.0)
@@ -143,7 +143,12 @@ def fit_cokriging(
     y_mean, trend = (middle, 0.0) if trend > LARGEST_TREND else (0.0, trend)
     level = np.repeat(np.arange(len(xs)), [len(part) for part in xs])
     if magnitude is not None:
-        magnitude = np.concatenate(list(magnitude)) / y_std
+        magnitude = list(magnitude)
+        if len(magnitude) != len(xs):
+            raise InputError(f"{len(magnitude)} levels of magnitude: expected {len(xs)}, as of x")
+        parts = zip(magnitude, xs, strict=True)
+        magnitude = np.concatenate([as_targets(m, len(x), name="magnitude") for m, x in parts])
+        magnitude = magnitude / y_std
     covariance = JointCovariance(
         (x - x_mean) / x_std,
         level,
@@ -155,6 +160,8 @@ def fit_cokriging(
     )
     d = x.shape[1]
     known = _noise_per_level(noise, len(xs))
+    for t in np.flatnonzero(known == 0):
+        check_replicates(xs[t], ys[t], name=f"fidelity level {t}: x")
     if base is None and len(xs) > 1:
         lowest = None if np.isnan(known[0]) else known[0]
         base = fit_cokriging(xs[:1], ys[:1], kernel=kernel, ard=ard, noise=lowest, draws=0)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm, qmc
 
+from mfutils.errors import InputError
 from mfutils.likelihood import LOG_2PI, factorise, log_likelihood
 
 __all__ = ["Draws", "MixturePosterior", "hyperparameter_draws"]
@@ -89,6 +90,9 @@ def hyperparameter_draws(covariance, y, modes, prior, bounds, *, draws=32):
     likelihood has a slope and no width. draws: a power of two; 0 returns the heaviest mode alone,
     with the Laplace estimate of the evidence.
     """
+
+    if draws < 0 or draws & (draws - 1):
+        raise InputError(f"draws is {draws}: expected 0 or a power of two such as 32")
 
     def posterior(theta, *, gradient=True):
         value, slope = log_likelihood(covariance, theta, y, gradient=gradient)

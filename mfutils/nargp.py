@@ -8,7 +8,8 @@ level is a smoothed posterior, known with an error: predictions average over it 
 
 import numpy as np
 
-from mfutils.cokriging import fit_cokriging
+from mfutils.cokriging import checked_levels, fit_cokriging
+from mfutils.errors import InputError
 from mfutils.kernels import make_kernel
 from mfutils.likelihood import LogNormalPrior, local_maxima
 from mfutils.marginal import MixturePosterior, hyperparameter_draws
@@ -96,19 +97,25 @@ class Nargp:
         return y_mean + y_std * total, y_std * np.sqrt(spread)
 
 
+def _two_levels(inputs, targets):
+    xs, ys = checked_levels(list(inputs), list(targets))
+    if len(xs) != 2:
+        raise InputError(f"{len(xs)} fidelity levels: NARGP takes two, lowest first")
+    return xs, ys
+
+
 def fit_nargp(inputs, targets, *, low=None, draws=32):
     """Fit two levels: inputs [(n_l, d), (n_h, d)], targets [(n_l,), (n_h,)], lowest first.
 
     low: a fitted CoKriging of the low level to build on. draws as in `fit_cokriging`, whose
     InputErrors apply.
     """
+    (x_low, x), (y_low, y) = _two_levels(inputs, targets)
     if low is None:
-        low = fit_cokriging(inputs[:1], targets[:1], draws=draws)
-    x = np.asarray(inputs[1], dtype=float).reshape(len(targets[1]), -1)
-    y = np.asarray(targets[1], dtype=float)
+        low = fit_cokriging([x_low], [y_low], draws=draws)
     x_mean, x_std, _, _ = low._scale
     # Levels are centred here: g's constant part takes up what the mean does
-    y_mean, y_std = float(np.mean(targets[0])), float(np.std(targets[0]))
+    y_mean, y_std = float(y_low.mean()), float(y_low.std())
     f = low.predict(x)[0]
     covariance = _Covariance(np.column_stack([(x - x_mean) / x_std, (f - y_mean) / y_std]))
     offset = np.zeros((_N, 1))
