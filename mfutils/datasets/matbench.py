@@ -1,0 +1,129 @@
+"""Matbench's elastic moduli, read from their public files (section on elastic moduli).
+
+`matbench_log_gvrh.json.gz` and `matbench_log_kvrh.json.gz` hold 10,987 crystals each, with
+log10 of the Voigt-Reuss-Hill shear or bulk modulus in GPa (Dunn et al. 2020). The format is a
+table in pandas' "split" layout, {"index": [...], "columns": ["structure", "log10(G_VRH)"],
+"data": [[structure, value], ...]}, each structure a pymatgen dictionary. The files are not
+committed; they are read where they lie in the data directory. Structures are turned into plain
+arrays without building site objects, and rows that cannot be used are listed with the reason.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from mfutils import crystals, files
+from mfutils.datasets import originals, registry
+from mfutils.datasets.formulas import reduced_formula
+from mfutils.errors import DataError, InputError
+
+__all__ = ["COLUMNS", "find", "load", "read"]
+
+# task -> column of the target
+COLUMNS = {"log_gvrh": "log10(G_VRH)", "log_kvrh": "log10(K_VRH)"}
+
+
+def find(task: str) -> Path | None:
+    """File of a task (`log_gvrh` or `log_kvrh`) in the data directory, or None."""
+    if task not in COLUMNS:
+        raise InputError(f"no Matbench task {task!r} here; known: {', '.join(COLUMNS)}")
+    names = (f"matbench_{task}.json.gz", f"matbench_{task}.json")
+    present = (registry.data_dir() / name for name in names)
+    return next((path for path in present if path.is_file()), None)
+
+
+def load(task: str) -> tuple[pd.DataFrame, tuple[crystals.Skip, ...]]:
+    """`read` of the file of a task; DataError when the data directory has none."""
+    path = find(task)
+    if path is None:
+        raise DataError(
+            f"{registry.data_dir()}: no matbench_{task}.json.gz; put the public file there (set "
+            "MFUTILS_DATA to another folder), or use the embedded crystals"
+        )
+    registry.note(path, sha256=files.sha256_of(path))
+    return read(path, task)
+
+
+def read(path: Path, task: str) -> tuple[pd.DataFrame, tuple[crystals.Skip, ...]]:
+    """(table, skips) of one file: material_id, formula, structure (Crystal), log_modulus.
+
+    log_modulus is log10 of the modulus in GPa. skips lists rows without a usable crystal
+    (disorder, unknown elements, a broken cell). Raises DataError for a file that is not in the
+    format, for repeated ids and for a value that is not a number.
+    """
+    path = Path(path)
+    with originals.open_text(path) as handle:
+        try:
+            content = json.load(handle)
+        except (ValueError, OSError, EOFError) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(f"{path}: not JSON or cut short ({reason}); get it again") from error
+    target = COLUMNS[task]
+    _check_layout(path, content, ["structure", target])
+    at = [content["columns"].index(name) for name in ("structure", target)]
+    rows, skips, seen = [], [], set()
+    for row, (name, entry) in enumerate(zip(content["index"], content["data"], strict=True)):
+        name = str(name)
+        if name in seen:
+            raise DataError(f"{path}: id {name!r} stands twice; expected unique ids")
+        seen.add(name)
+        value = entry[at[1]]
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise DataError(
+                f"{path}: row {row} ({name}) has {target} {value!r}; expected a finite number"
+            )
+        try:
+            crystal = _crystal(entry[at[0]], name)
+        except InputError as error:
+            skips.append(crystals.Skip(row, name, str(error)))
+            continue
+        rows.append((name, reduced_formula(crystal.numbers), crystal, float(value)))
+    if not rows:
+        raise DataError(f"{path}: none of {len(skips)} rows has a usable crystal")
+    columns = ["material_id", "formula", "structure", "log_modulus"]
+    return pd.DataFrame(rows, columns=columns), tuple(skips)
+
+
+def _check_layout(path, content, wanted):
+    """DataError unless `content` is a table in the split layout with the columns `wanted`."""
+    if not isinstance(content, dict) or not {"index", "columns", "data"} <= set(content):
+        raise DataError(f"{path}: expected a table with index, columns and data")
+    missing = [name for name in wanted if name not in content["columns"]]
+    if missing:
+        found = ", ".join(map(str, content["columns"]))
+        raise DataError(f"{path}: no column {missing[0]!r}; the file has {found}")
+    if len(content["index"]) != len(content["data"]):
+        raise DataError(
+            f"{path}: {len(content['index'])} ids for {len(content['data'])} rows; get it again"
+        )
+    width = len(content["columns"])
+    for row, entry in enumerate(content["data"]):
+        if not isinstance(entry, list) or len(entry) != width:
+            raise DataError(f"{path}: row {row} is not a list of {width} cells; get it again")
+
+
+def _crystal(entry, name):
+    """A checked Crystal from the dictionary of a pymatgen Structure."""
+    try:
+        lattice, sites = entry["lattice"]["matrix"], entry["sites"]
+        positions = [site["abc"] for site in sites]
+        species = [site["species"] for site in sites]
+    except (KeyError, TypeError):
+        raise InputError(f"{name}: no lattice or sites; expected a structure") from None
+    numbers = []
+    for at, kinds in enumerate(species):
+        if len(kinds) != 1 or abs(kinds[0].get("occu", 1) - 1) > 1e-6:
+            raise InputError(
+                f"{name}: partial occupancy at site {at}; expected one element with occupancy 1"
+            )
+        symbol = kinds[0].get("element")
+        if symbol not in crystals.ATOMIC_NUMBERS:
+            raise InputError(f"{name}: unknown element {symbol!r} at site {at}")
+        numbers.append(crystals.ATOMIC_NUMBERS[symbol])
+    return crystals.from_arrays(lattice, positions, numbers, name=name)
