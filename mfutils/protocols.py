@@ -1,7 +1,8 @@
 """The training runs of section 3.2, one call per network, with plain values in and out.
 
-`member` trains one network of the ensemble: a sample of one fidelity, split 8:2, early stopping,
-then a Gaussian process on its descriptors; tested on the experimental gaps. `thesis` samples from
+`member` trains one network of the ensemble: a sample of one fidelity, split 8:2, early stopping;
+tested on the experimental gaps. Its descriptors go to `mfutils.descriptor_gp.process`, a job of
+its own, so that a change of the Gaussian process trains no network again. `thesis` samples from
 all rows of the fidelity, `sound` leaves out the materials of the test first. `multi_fidelity`
 spends the data on one network that knows the fidelity of every label. Arguments and results are
 plain, so that `mfutils.sweep.run` can store a run and find it again.
@@ -14,9 +15,7 @@ import time
 import numpy as np
 
 from mfutils import gap_graphs
-from mfutils.descriptor_gp import fit_descriptor_gp
 from mfutils.errors import InputError
-from mfutils.graph_model import build_model
 from mfutils.samples import Samples
 from mfutils.training import Settings, fit
 
@@ -63,22 +62,35 @@ def draw(data, fidelity, *, seed, samples, protocol, test="exp", share=0.8):
     return chosen[:cut], chosen[cut:]
 
 
+def _network(architecture, config):
+    """An untrained network.
+
+    The classes are imported by name, not looked up: stored runs and notebooks follow imports to
+    know which code they rest on.
+    """
+    if architecture == "cgcnn":
+        from mfutils.cgcnn import CGCNN as network
+    elif architecture == "megnet":
+        from mfutils.megnet import MEGNet as network
+    else:
+        raise InputError(f"architecture is {architecture!r}; expected one of {', '.join(TRAINING)}")
+    return network(**config)
+
+
 def member(
     *, dataset, architecture, fidelity, seed, samples=472, protocol="thesis", test="exp",
-    training=None, model=None, gp=True,
+    training=None, model=None,
 ):  # fmt: skip
     """Train one network of one fidelity and test it on the gaps of `test`.
 
-    training and model override TRAINING[architecture] and the constructor's defaults. gp=False
-    leaves the Gaussian process out. Returns a dict of arrays and numbers: the graph numbers
-    train, validation and test; target of the test (eV); network (eV) and standardised (the raw
-    output) predictions; gp_mean, gp_std and gp_std_noiseless (eV) of the process fitted on all
-    drawn rows; descriptor_drawn and descriptor_test (float32) with target_drawn; epochs,
-    best_epoch, validation_mae (eV), scaler (mean, std), cpu_seconds of the network and of the
-    process, and the history of the training.
+    training and model override TRAINING[architecture] and the constructor's defaults. Returns a
+    dict of arrays and numbers: the graph numbers train, validation and test; target of the test
+    (eV); network (eV) and standardised (the raw output) predictions; descriptor_drawn (train,
+    then validation) and descriptor_test (float32) with target_drawn; epochs, best_epoch,
+    validation_mae (eV), scaler (mean, std), network_cpu_seconds, and the history of the training.
     """
+    network = _network(architecture, {"seed": seed, **(model or {})})
     settings = Settings(**{**TRAINING[architecture], "seed": seed, **(training or {})})
-    network = build_model(architecture, **{"seed": seed, **(model or {})})
     data = gap_graphs.load(dataset, cutoff=network.cutoff, max_neighbors=network.max_neighbors)
     rows = draw(data, fidelity, seed=seed, samples=samples, protocol=protocol, test=test)
     gaps, graphs, tested = data.gap(fidelity), data.graphs, data.rows(test)
@@ -89,41 +101,23 @@ def member(
         settings=settings, target=f"{fidelity} gap", unit="eV", progress=False,
     )  # fmt: skip
     seconds = time.process_time() - start
-    result = {
+    drawn = np.concatenate(rows)
+    return {
         "train": rows[0],
         "validation": rows[1],
         "test": tested,
         "target": data.gap(test)[tested],
         "network": trained.predict(graphs, tested),
         "standardised": trained.predict(graphs, tested, standardised=True),
+        "descriptor_drawn": trained.descriptor(graphs, drawn).astype(np.float32),
+        "descriptor_test": trained.descriptor(graphs, tested).astype(np.float32),
+        "target_drawn": gaps[drawn],
         "epochs": len(trained.history["train_loss"]),
         "best_epoch": trained.best_epoch,
         "validation_mae": trained.validation_mae,
         "scaler": dataclasses.astuple(trained.scaler),
         "network_cpu_seconds": seconds,
         "history": {name: np.array(values) for name, values in trained.history.items()},
-    }
-    if gp:
-        result |= _descriptor_process(trained, graphs, np.concatenate(rows), gaps, tested)
-    return result
-
-
-def _descriptor_process(trained, graphs, drawn, gaps, tested):
-    """The part of a member's result that the Gaussian process adds."""
-    inputs, new = (trained.descriptor(graphs, rows) for rows in (drawn, tested))
-    start = time.process_time()
-    process = fit_descriptor_gp(inputs, gaps[drawn])
-    seconds = time.process_time() - start
-    mean, std = process.predict(new)
-    return {
-        "gp_mean": mean,
-        "gp_std": std,
-        "gp_std_noiseless": process.predict(new, noiseless=True)[1],
-        "gp_noise_std": process.hyperparameters["noise_std"],
-        "gp_cpu_seconds": seconds,
-        "target_drawn": gaps[drawn],
-        "descriptor_drawn": inputs.astype(np.float32),
-        "descriptor_test": new.astype(np.float32),
     }
 
 
@@ -140,9 +134,9 @@ def multi_fidelity(
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
-    settings = Settings(**{**TRAINING[architecture], "seed": seed, **(training or {})})
     options = {"seed": seed, "fidelities": tuple(fidelities), **(model or {})}
-    network = build_model(architecture, **options)
+    network = _network(architecture, options)
+    settings = Settings(**{**TRAINING[architecture], "seed": seed, **(training or {})})
     data = gap_graphs.load(dataset, cutoff=network.cutoff, max_neighbors=network.max_neighbors)
     tested = data.rows(test)
     generator = np.random.default_rng(seed)
