@@ -119,12 +119,13 @@ def pack(tmp_path, monkeypatch):
     def write(members):
         folder = tmp_path / "archives"
         folder.mkdir()
-        for name, package in packages.PACKAGES.items():
+        for name, content in members.items():
+            package = packages.PACKAGES[name]
             target = folder / package.file
             if package.is_wheel:
-                _wheel(target, members[name])
+                _wheel(target, content)
             else:
-                _sdist(target, f"{name}-{package.version}", members[name])
+                _sdist(target, f"{name}-{package.version}", content)
             pinned = dataclasses.replace(package, sha256=files.sha256_of(target))
             monkeypatch.setitem(packages.PACKAGES, name, pinned)
         return folder
