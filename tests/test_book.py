@@ -3,6 +3,8 @@
 import io
 import json
 import shutil
+import subprocess
+import sys
 
 import nbformat
 import numpy as np
@@ -120,25 +122,9 @@ def test_printed_values_stand_beside_ours(site):
     assert len(first) == len(second) == 1
 
 
-@pytest.fixture(scope="module")
-def browser():
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not binary or not driver:
-        pytest.skip("needs chromium and chromedriver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield found
-    found.quit()
-
-
 PICTURES = """return [...document.images].filter(i => i.offsetParent !== null)
   .map(i => [i.src, i.complete && i.naturalWidth > 0, i.alt.trim().length > 0])"""
+WIDTH = "return [document.documentElement.scrollWidth, window.innerWidth]"
 EQUATIONS = """return [...document.querySelectorAll('math')]
   .map(m => m.getBoundingClientRect()).map(r => [r.width, r.height])"""
 # Relative luminance of text and page (WCAG 2)
@@ -151,11 +137,11 @@ CONTRAST = """const light = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map
   return (Math.max(text, page) + .05) / (Math.min(text, page) + .05)"""
 
 
-def test_every_page_in_a_browser(site, browser):
+def _sound(site, browser):
+    """Every page: nothing missing, every picture described, every equation and colour visible."""
     found = sorted(p for p in site.rglob("*.html") if "_static" not in p.parts)
-    assert len(found) >= 8
+    browser.set_window_size(1300, 900)
     for page in found:
-        browser.set_window_size(1300, 900)
         browser.get(page.as_uri())
         errors = [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
         assert not errors, page
@@ -164,6 +150,27 @@ def test_every_page_in_a_browser(site, browser):
             assert described, source
         sizes = np.array(browser.execute_script(EQUATIONS))
         assert (sizes > 2).all(), page
+    return found
+
+
+def test_every_page_in_a_browser(site, browser):
+    assert len(_sound(site, browser)) >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_whole_book_in_a_browser(browser, tmp_path):
+    """The real notebooks as the smoke profile leaves them; running them is a no-op when fresh."""
+    command = [sys.executable, "-m", "mfutils.runner", "run", "--profile", "smoke", "--jobs", "2"]
+    subprocess.run(command, check=True, cwd=paths.ROOT, capture_output=True)
+    site = build.build("smoke", tmp_path / "book").parent
+    stems = {p.stem for p in paths.NOTEBOOKS.glob("*.ipynb")}
+    assert stems <= {p.stem for p in _sound(site, browser)}
+    browser.set_window_size(500, 900)
+    for stem in stems:
+        browser.get((site / f"notebooks/{stem}.html").as_uri())
+        wide, window = browser.execute_script(WIDTH)
+        assert wide <= window, stem
 
 
 def test_equations_theme_and_narrow_screen(site, browser):
@@ -172,10 +179,9 @@ def test_equations_theme_and_narrow_screen(site, browser):
     for theme in ("light", "dark"):
         assert browser.execute_script(CONTRAST, theme) > 7, theme
     browser.set_window_size(500, 900)
-    width = "return [document.documentElement.scrollWidth, window.innerWidth]"
     for name in ("notebooks/01_1_first", "index", "printed"):
         browser.get((site / f"{name}.html").as_uri())
-        wide, window = browser.execute_script(width)
+        wide, window = browser.execute_script(WIDTH)
         assert wide <= window, name
 
 
