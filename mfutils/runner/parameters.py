@@ -45,11 +45,15 @@ def read_notebook(path: Path) -> dict:
 
 
 def code_cells(notebook: dict) -> list[dict]:
-    """Code cells in order, each with its source as one string."""
+    """Code cells in order, each with its source as one string.
+
+    The cell tagged ``hosted`` is left out: it installs the library where there is none, and
+    can change no result where the runner works.
+    """
     return [
         cell | {"source": "".join(cell["source"])}
         for cell in notebook["cells"]
-        if cell["cell_type"] == "code"
+        if cell["cell_type"] == "code" and "hosted" not in cell["metadata"].get("tags", [])
     ]
 
 
