@@ -4,8 +4,8 @@
 the results in order. A result is stored under the hash of the function's code and of its
 arguments as soon as it is there, so a stopped sweep continues where it was, and an edit of the
 code or of an argument computes only what it changes. joblib runs the jobs on this machine; when
-MFUTILS_SCHEDULER holds the address of a Dask scheduler the same call runs on that cluster.
-Serves section 4.1 (300 data sets) and every section that trains many models.
+MFUTILS_SCHEDULER holds the address of a Dask scheduler the same call runs on that cluster
+(`mfutils.cluster`). Serves section 4.1 (300 data sets) and every section that trains many models.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from mfutils import files, paths
+from mfutils import cluster, files, paths
 from mfutils.code_hash import code_hash
 from mfutils.errors import InputError
 
@@ -76,48 +76,42 @@ def _load(path):
     return True, pickle.loads(body)
 
 
+def _store(path, result):
+    body = pickle.dumps(result, protocol=5)
+    files.write_bytes(path, _MAGIC + hashlib.sha256(body).digest() + body)
+
+
 def _compute(function, job, path):
     """One job: compute, store, return."""
-    try:
-        result = function(**job)
-    except Exception as error:
-        error.add_note(f"in the sweep job {function.__name__}({_short(job)})")
-        raise
+    result = cluster.call(function, job)
     if path is not None:
-        body = pickle.dumps(result, protocol=5)
-        files.write_bytes(path, _MAGIC + hashlib.sha256(body).digest() + body)
+        _store(path, result)
     return result
 
 
-def _short(job):
-    text = ", ".join(f"{name}={value!r}" for name, value in job.items())
-    return text if len(text) <= 200 else text[:197] + "..."
+def _on_cluster(scheduler, function, jobs, targets):
+    """Results of the jobs; each is stored here as soon as it arrives."""
+    results = [None] * len(jobs)
+
+    def finished(i, result):
+        results[i] = result
+        if targets[i] is not None:
+            _store(targets[i], result)
+
+    cluster.compute(scheduler, function, jobs, finished=finished)
+    return results
 
 
-def _backend(workers):
-    """joblib's settings: processes here, or the Dask cluster at MFUTILS_SCHEDULER."""
-    address = os.environ.get("MFUTILS_SCHEDULER")
-    if not address:
-        # One thread each: threads that spin on shared cores slow each other down
-        return joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1)
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError(
-            f"MFUTILS_SCHEDULER is {address} but distributed is not installed: "
-            "run `pip install 'dask[distributed]'` or unset MFUTILS_SCHEDULER"
-        ) from None
-    return joblib.parallel_config("dask", client=Client(address))
-
-
-def run(function, jobs, *, workers=None, folder=None, store=True):
+def run(function, jobs, *, workers=None, folder=None, store=True, scheduler=None):
     """Results of function(**job) for every job, in order; each is computed at most once.
 
     function: importable (defined in a module). jobs: iterable of dicts of keyword arguments
     (numbers, strings, arrays, lists, dicts). workers: processes; by default MFUTILS_PROCESSES,
-    else one per core. folder: where results are stored (build/cache/<function>). store=False
-    computes everything and stores nothing. Results must be picklable; the folder is trusted, as
-    the code is. An exception in a job ends the sweep and names the job; finished ones stay stored.
+    else one per core. scheduler: address or scheduler file of a Dask cluster, by default
+    MFUTILS_SCHEDULER; its workers then count, not `workers`. folder: where results are stored
+    (build/cache/<function>). store=False computes everything and stores nothing. Results must be
+    picklable; the folder is trusted, as the code is. An exception in a job ends the sweep and
+    names the job; finished ones stay stored. Raises InputError as `cluster.compute` does.
     """
     jobs = [dict(job) for job in jobs]
     if workers is None:
@@ -139,11 +133,16 @@ def run(function, jobs, *, workers=None, folder=None, store=True):
     if not todo:
         return results
     first = [indices[0] for indices in todo.values()]
-    if workers == 1 and "MFUTILS_SCHEDULER" not in os.environ:
-        computed = [_compute(function, jobs[i], targets[i]) for i in first]
+    scheduler = scheduler or os.environ.get("MFUTILS_SCHEDULER")
+    chosen = [jobs[i] for i in first], [targets[i] for i in first]
+    if scheduler:
+        computed = _on_cluster(scheduler, function, *chosen)
+    elif workers == 1:
+        computed = [_compute(function, *each) for each in zip(*chosen, strict=True)]
     else:
-        calls = (joblib.delayed(_compute)(function, jobs[i], targets[i]) for i in first)
-        with _backend(workers):
+        calls = (joblib.delayed(_compute)(function, *each) for each in zip(*chosen, strict=True))
+        # One thread each: threads that spin on shared cores slow each other down
+        with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
             computed = joblib.Parallel()(calls)
     for indices, result in zip(todo.values(), computed, strict=True):
         for index in indices:

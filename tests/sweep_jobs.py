@@ -1,7 +1,10 @@
 """Importable functions for the tests of the sweep (worker processes import them by name)."""
 
 import os
+import time
 from pathlib import Path
+
+import numpy as np
 
 
 def square(value, log=None):
@@ -21,3 +24,17 @@ def fragile(value, gate):
 
 def total(array):
     return float(array.sum())
+
+
+def slow_fit(seed, folder, seconds):
+    """A fitted Gaussian process on made data; leaves files <seed>.<pid>.begun and .done."""
+    from mfutils.gp import fit_gp
+
+    mark = Path(folder) / f"{seed}.{os.getpid()}"
+    mark.with_suffix(f"{mark.suffix}.begun").touch()
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(size=(30, 2))
+    model = fit_gp(x, np.sin(5 * x[:, 0]) + rng.normal(0, 0.1, 30), seed=seed)
+    time.sleep(seconds)
+    mark.with_suffix(f"{mark.suffix}.done").touch()
+    return np.stack(model.predict(x))
