@@ -7,8 +7,10 @@ from potential_examples import cluster
 from scipy.stats import multivariate_normal
 
 from mfutils import potential_kernel
+from mfutils.crystals import Crystal
 from mfutils.errors import InputError
 from mfutils.potentials import Snapshot, fit_potential
+from mfutils.soap import Soap
 from mfutils.sparse_potential import choose_inducing, fit_sparse, rows_of
 
 
@@ -43,6 +45,28 @@ def test_blocks_equal_autograd(power):
     np.testing.assert_allclose(ef, -slope_b.detach().numpy().ravel(), atol=1e-10)
     mixed = [torch.autograd.grad(s, b, retain_graph=True)[0].ravel() for s in slope_a.ravel()]
     np.testing.assert_allclose(ff, torch.stack(mixed).numpy(), atol=1e-10)
+
+
+def test_blocks_of_real_surroundings_equal_finite_differences():
+    soap = Soap(cutoff=4.0, n_max=4, l_max=3)
+    generator = np.random.default_rng(4)
+    lattice = 3.9 * np.eye(3) + generator.normal(scale=0.2, size=(3, 3))
+    places = np.array([[0, 0, 0], [0.5, 0.45, 0.1], [0.1, 0.5, 0.55]])
+    numbers = np.array([14, 14, 14])
+
+    def blocks(shift):
+        moved = Crystal(lattice, places + shift @ np.linalg.inv(lattice), numbers)
+        return potential_kernel.blocks(soap.describe(moved, derivatives=True), other, 4)
+
+    other = soap.describe(Crystal(lattice * 1.04, places[::-1] * 1.1, numbers), derivatives=True)
+    _, _, fe, ff = blocks(np.zeros((3, 3)))
+    step = 1e-4
+    for k in range(9):
+        move = step * np.eye(9)[k].reshape(3, 3)
+        (ee_plus, ef_plus, *_), (ee_minus, ef_minus, *_) = blocks(move), blocks(-move)
+        assert fe[k] == pytest.approx((ee_minus - ee_plus) / (2 * step), abs=1e-6)
+        np.testing.assert_allclose(ff[k], (ef_minus - ef_plus) / (2 * step), atol=1e-6)
+    assert np.abs(ff).max() > 0.01
 
 
 def test_rows_and_prior_variances_equal_blocks():
