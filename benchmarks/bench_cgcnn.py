@@ -12,12 +12,11 @@ one thread, medians over rounds, so other work on the machine hardly counts.
 import argparse
 import copy
 import json
-import statistics
-import time
 
 import numpy as np
 import torch
 from reference_cgcnn import DenseCGCNN, PyGCGCNN
+from turns import entry, in_turns
 
 from mfutils.cgcnn import CGCNN
 from mfutils.datasets import bandgap
@@ -88,27 +87,6 @@ def collated(graphs, index):
         n_atoms=n_atoms,
         n_edges=torch.tensor([len(distances) for _, _, distances in chosen]),
     )
-
-
-def in_turns(ours, peer, rounds):
-    """Median CPU seconds of two calls that take turns; one round to warm up is not counted."""
-    times = []
-    for _ in range(rounds + 1):
-        pair = []
-        for call in (ours, peer):
-            start = time.process_time()
-            call()
-            pair.append(time.process_time() - start)
-        times.append(pair)
-    return [statistics.median(column) for column in zip(*times[1:], strict=True)]
-
-
-def entry(name, ours_s, peer_s, peer, equal_to):
-    ratio = peer_s / ours_s
-    return {
-        "name": name, "ours_s": ours_s, "peer_s": peer_s, "ratio": ratio, "peer": peer,
-        "equal_to": equal_to,
-    }  # fmt: skip
 
 
 def measure(*, crystals=1280, rounds=7):

@@ -72,7 +72,7 @@ def ours(problem, x_test):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     # Its notes on bounds are about degenerate draws, which belong to the protocol
     warnings.simplefilter("ignore")

@@ -80,7 +80,7 @@ def timed(call, *arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--iterations", type=int, default=300)
     options = parser.parse_args()
     torch.set_num_threads(1)

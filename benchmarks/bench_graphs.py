@@ -1,6 +1,6 @@
 """Graph building beside what a user would pick instead, on the embedded crystals.
 
-    python benchmarks/bench_graphs.py [--out FILE] [--crystals N] [--rounds N] [--full]
+    python benchmarks/bench_graphs.py [--crystals N] [--rounds N] [--full]
 
 Every peer gets its own structure object, made beforehand; ours gets the same pymatgen Structure
 where the peer is pymatgen, so that the conversion to arrays counts, and plain arrays where the
@@ -193,7 +193,6 @@ def measure_full():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", help="write the entries to this JSON file")
     parser.add_argument("--crystals", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
@@ -204,11 +203,7 @@ def main():
         found = measure_full()
         print(json.dumps(found) if found else f"{SNAPSHOT} is not in {registry.data_dir()}")
         return
-    text = json.dumps(measure(count=options.crystals, rounds=options.rounds), indent=1) + "\n"
-    if options.out:
-        with open(options.out, "w", encoding="utf-8") as handle:
-            handle.write(text)
-    print(text, end="")
+    print(json.dumps(measure(count=options.crystals, rounds=options.rounds), indent=1))
 
 
 if __name__ == "__main__":

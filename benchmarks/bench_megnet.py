@@ -1,6 +1,6 @@
 """MEGNet beside matgl's: a training step from equal weights, and the graphs it reads.
 
-    python benchmarks/bench_megnet.py [--out FILE] [--crystals N] [--rounds N]
+    python benchmarks/bench_megnet.py [--crystals N] [--rounds N]
 
 Embedded crystals in batches of 32, the study's hyperparameters (cutoff 5 Angstrom, three blocks,
 three steps of set2set). A step is forward, squared error, backward and Adam; both sides start
@@ -197,15 +197,10 @@ def measure(*, count=320, rounds=9):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", help="write the entries to this JSON file")
     parser.add_argument("--crystals", type=int, default=320)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
-    text = json.dumps(measure(count=options.crystals, rounds=options.rounds), indent=1) + "\n"
-    if options.out:
-        with open(options.out, "w", encoding="utf-8") as handle:
-            handle.write(text)
-    print(text, end="")
+    print(json.dumps(measure(count=options.crystals, rounds=options.rounds), indent=1))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Each script compares one part of `mfutils` with a peer in the same process, checks equal
 numerics before it times anything, and prints one JSON object, or a list of them, with
-the keys name, ours_s, peer_s, ratio, peer and equal_to. Ratios carry over to other
-machines; seconds do not.
+the keys name, ours_s, peer_s, ratio, peer and equal_to. Seconds are CPU time of the process
+on one thread. Ratios carry over to other machines; seconds do not.
 
     python benchmarks/run.py [NAME ...]     only the scripts bench_NAME.py
 """
@@ -13,9 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from readme import fill
+
 FOLDER = Path(__file__).resolve().parent
 KEYS = ("name", "ours_s", "peer_s", "ratio", "peer", "equal_to")
-TABLE = "<!-- results -->"
 
 
 def measure(script: Path) -> list[dict]:
@@ -52,13 +53,13 @@ def main(wanted: list[str]) -> None:
         known = ", ".join(s.stem.removeprefix("bench_") for s in scripts)
         raise SystemExit(f"error: no benchmark {' '.join(wanted)}; known: {known}")
     results = FOLDER / "results.json"
-    known = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []
-    merged = {e["name"]: e for e in known} | {e["name"]: e for s in chosen for e in measure(s)}
-    entries = sorted(merged.values(), key=lambda e: e["name"])
-    results.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-    readme = FOLDER / "README.md"
-    head = readme.read_text(encoding="utf-8").partition(TABLE)[0]
-    readme.write_text(f"{head}{TABLE}\n{table(entries)}", encoding="utf-8")
+    for script in chosen:
+        found = measure(script)
+        known = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []
+        merged = {e["name"]: e for e in known} | {e["name"]: e for e in found}
+        entries = sorted(merged.values(), key=lambda e: e["name"])
+        results.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+        fill("results", table(entries))
 
 
 if __name__ == "__main__":
