@@ -13,7 +13,7 @@ import time
 import numpy as np
 import torch
 from scipy.special import ndtri
-from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -133,15 +133,22 @@ def _hurdle(x, y, x_new):
     return np.where(_ATOMS[:, None] <= zero, 0.0, size)
 
 
-def trees(*, dataset, limit, split, method, members=5, count=200, seed=0):
+def trees(
+    *, dataset, limit, split, method, extra=None, members=5, count=200, seed=0
+):  # fmt: skip
     """One of TREES on the features of a fold, asked at all n rows.
 
     "extra trees" returns atoms (100, n): quantiles of the training gaps that share leaves with a
     row (Meinshausen 2006). "boosting quantiles" returns atoms of one boosted model of 11 levels.
     "boosting ensemble" returns prediction (members, n) and the left-out rows of each. Always
-    cpu_seconds; count is the number of trees or rounds.
+    cpu_seconds. extra (n, k) are more columns of features, NaN where unknown; count
+    is the number of trees or rounds.
     """
     study, x = gap_study.load(dataset, limit=limit), gap_study.features(dataset, limit=limit)
+    if extra is not None:
+        if np.shape(extra)[:1] != (len(study),):
+            raise InputError(f"extra has shape {np.shape(extra)}; expected ({len(study)}, k)")
+        x = np.hstack([x, extra])
     train, _, _ = gap_study.split(study, **split)
     y, start = study.y, time.process_time()
     if method == "extra trees":
@@ -151,9 +158,8 @@ def trees(*, dataset, limit, split, method, members=5, count=200, seed=0):
         result = {"atoms": _leaf_quantiles(forest.apply(x), train, y)}
     elif method == "boosting quantiles":
         model = XGBRegressor(
-            objective="reg:quantileerror", quantile_alpha=np.array(_LEVELS), n_estimators=count,
-            learning_rate=0.05, max_depth=4, min_child_weight=3, subsample=0.7,
-            colsample_bytree=0.3, random_state=seed, n_jobs=1,
+            objective="reg:quantileerror", quantile_alpha=np.array(_LEVELS), random_state=seed,
+            **_boosting(count),
         ).fit(x[train], y[train])  # fmt: skip
         levels = np.sort(model.predict(x).astype(float), axis=1)
         result = {"atoms": np.array([np.interp(_ATOMS, _LEVELS, row) for row in levels]).T}
@@ -161,9 +167,8 @@ def trees(*, dataset, limit, split, method, members=5, count=200, seed=0):
         predicted, left_out = [], []
         for member in range(members):
             seen, left = gap_study.inner_split(study, train, member)
-            model = HistGradientBoostingRegressor(
-                loss="absolute_error", max_iter=count, learning_rate=0.05, max_leaf_nodes=15,
-                min_samples_leaf=5, max_features=0.3, early_stopping=False, random_state=member,
+            model = XGBRegressor(
+                objective="reg:absoluteerror", random_state=member, **_boosting(count)
             ).fit(x[seen], y[seen])  # fmt: skip
             predicted.append(model.predict(x))
             left_out.append(left)
@@ -171,6 +176,14 @@ def trees(*, dataset, limit, split, method, members=5, count=200, seed=0):
     else:
         raise InputError(f"method is {method!r}; expected one of {', '.join(TREES)}")
     return result | {"cpu_seconds": time.process_time() - start}
+
+
+def _boosting(count):
+    """Settings of XGBoost for a few hundred rows and features."""
+    return {
+        "n_estimators": count, "learning_rate": 0.05, "max_depth": 4, "min_child_weight": 3,
+        "subsample": 0.7, "colsample_bytree": 0.3, "n_jobs": 1,
+    }  # fmt: skip
 
 
 def _leaf_quantiles(leaves, train, y):
