@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -99,6 +100,7 @@ def run(options) -> int:
     for stem in stems:
         # Every mistake in notebooks and profiles shows before the first kernel starts.
         staleness.inputs_of(stem, options.profile)
+    publish.time_limit()
     jobs = max(1, min(options.jobs, len(stems)))
     processes = max(1, (os.cpu_count() or 1) // jobs)
     report = _Report(len(stems))
@@ -125,12 +127,12 @@ def _summary(ran: list[publish.Outcome], profile: str) -> None:
         result = "done" if o.ok else "FAILED"
         print(f"{o.stem:<38} {o.seconds:8.1f} {o.cpu_seconds:8.1f} {o.mib:6.0f}  {result}")
     costs = paths.BUILD / profile / "costs.json"
-    try:
-        known = json.loads(costs.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
+    known = staleness.read_json(costs) or {}
     known |= {o.stem: asdict(o) for o in ran if o.ok}
-    files.write_text(costs, json.dumps(known, indent=1, sort_keys=True) + "\n")
+    try:
+        files.write_text(costs, json.dumps(known, indent=1, sort_keys=True) + "\n")
+    except OSError as error:
+        print(f"warning: {error}; the costs of this run are not kept", file=sys.stderr)
     print(f"figures and tables: figures/{profile}/")
 
 
@@ -158,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error}; nothing was published", file=sys.stderr)
+        print(f"error: {error}; finished notebooks are kept, no other is", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; finished notebooks are kept", file=sys.stderr)
@@ -166,4 +168,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # A batch system asks by SIGTERM, a user by Ctrl-C: both end kernels and clear up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -8,6 +8,9 @@ that several notebooks share. Unknown, missing and mistyped parameters are error
 
 import ast
 import json
+import re
+import reprlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,8 @@ __all__ = ["Parameter", "code_cells", "declared", "profile_table", "read_noteboo
 
 _SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 _TYPES = (*_SCALARS, "list[int]", "list[float]", "list[str]")
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring = 2, 60
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,28 @@ def read_notebook(path: Path) -> dict:
     """The notebook's JSON; raises InputError when it is not a notebook."""
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        list(notebook["cells"])
+        wrong = [row for row, cell in enumerate(notebook["cells"]) if not _is_cell(cell)]
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such notebook; `make help` lists the targets") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not a Jupyter notebook ({error}); restore it") from error
+    if wrong:
+        raise InputError(f"{path}: cell {wrong[0]} is not a cell of a notebook; restore it")
     return notebook
+
+
+def _is_cell(cell) -> bool:
+    """True for a dict with type, metadata (its tags a list) and source, text or lines of it."""
+    if not isinstance(cell, dict) or not isinstance(cell.get("metadata"), dict):
+        return False
+    source = cell.get("source")
+    lines = [source] if isinstance(source, str) else source
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        return False
+    # JSON can spell halves of characters, which no file and no parser takes
+    whole = not re.search("[\ud800-\udfff]", "".join(lines))
+    tags = cell["metadata"].get("tags", [])
+    return whole and isinstance(cell.get("cell_type"), str) and isinstance(tags, list)
 
 
 def code_cells(notebook: dict) -> list[dict]:
@@ -69,12 +90,15 @@ def declared(notebook: dict, stem: str) -> list[Parameter]:
             f"{stem}: expected one cell tagged 'parameters', found {len(tagged)}; tag exactly one"
         )
     source = tagged[0]["source"]
-    lines = source.splitlines()
+    # The parser's lines: str.splitlines knows more line ends than Python
+    lines = re.split("\r\n|\r|\n", source)
     try:
         body = ast.parse(source).body
+        return [_declaration(node, lines[node.lineno - 1], stem) for node in body]
     except SyntaxError as error:
         raise InputError(f"{stem}: parameters cell line {error.lineno}: {error.msg}") from error
-    return [_declaration(node, lines[node.lineno - 1], stem) for node in body]
+    except (RecursionError, MemoryError) as error:
+        raise InputError(f"{stem}: parameters cell is nested too deeply; write literals") from error
 
 
 def _declaration(node: ast.stmt, line: str, stem: str) -> Parameter:
@@ -87,7 +111,7 @@ def _declaration(node: ast.stmt, line: str, stem: str) -> Parameter:
         raise InputError(f"{where}: type {kind} of {name} is not one of {', '.join(_TYPES)}")
     try:
         default = ast.literal_eval(node.value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, SyntaxError) as error:
         raise InputError(f"{where}: default of {name} is not a literal; {rule}") from error
     _, mark, help = line.partition("#")
     if not mark or not help.strip():
@@ -96,15 +120,30 @@ def _declaration(node: ast.stmt, line: str, stem: str) -> Parameter:
 
 
 def _typed(name: str, kind: str, value, where: str):
-    """`value` as `kind`; an int is accepted for a float, nothing else is converted."""
+    """`value` as `kind`; an int is accepted for a float, nothing else is converted.
+
+    Numbers are finite: NaN differs from itself, so a notebook with one would never be fresh.
+    """
     if kind.startswith("list["):
         if isinstance(value, list):
             return [_typed(name, kind[5:-1], item, where) for item in value]
-    elif kind == "float" and type(value) in (int, float):
+    elif kind == "float" and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
-    elif type(value) is _SCALARS[kind]:
+    elif kind != "float" and type(value) is _SCALARS[kind] and _fits(value):
         return value
-    raise InputError(f"{where}: parameter {name} must be {kind}, found {value!r}; correct it")
+    raise InputError(f"{where}: parameter {name} must be {kind}, found {_shown(value)}; correct it")
+
+
+def _fits(value) -> bool:
+    return not isinstance(value, int) or abs(value) <= sys.maxsize
+
+
+def _shown(value) -> str:
+    """`value` for a message, cut short; YAML's aliases can stand for more than memory holds."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def profile_table(profile: str) -> dict[str, dict]:
@@ -118,14 +157,15 @@ def profile_table(profile: str) -> dict[str, dict]:
         raise InputError(f"unknown profile {profile!r}; known profiles: {', '.join(known)}")
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    except Exception as error:  # the constructors of dates, numbers and tags raise many kinds
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"{path}: not valid YAML ({reason})") from error
     if not isinstance(table, dict) or not all(isinstance(v or {}, dict) for v in table.values()):
         raise InputError(f"{path}: expected one mapping of parameters per notebook stem")
     stems = {p.stem for p in paths.NOTEBOOKS.glob("*.ipynb")}
     for key in table:
         if key != "common" and key not in stems:
-            raise InputError(f"{path}: {key!r} is not a notebook; remove it or rename it")
+            raise InputError(f"{path}: {_shown(key)} is not a notebook; remove it or rename it")
     return {key: value or {} for key, value in table.items()}
 
 
@@ -142,7 +182,9 @@ def resolve(stem: str, notebook: dict, profile: str, overrides: dict | None = No
     for name in given:
         if name not in parameters:
             known = ", ".join(parameters) or "none"
-            raise InputError(f"{where} has unknown parameter {name!r}; the notebook has: {known}")
+            raise InputError(
+                f"{where} has unknown parameter {_shown(name)}; the notebook has: {known}"
+            )
     if missing := [name for name in parameters if name not in given]:
         raise InputError(f"{where} lacks {', '.join(missing)}; give every parameter a value")
     return {

@@ -12,26 +12,26 @@ import json
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mfutils import files, paths
 from mfutils.datasets import registry
-from mfutils.runner import staleness
+from mfutils.errors import InputError
+from mfutils.runner import staleness, worker
 
-__all__ = ["Outcome", "locked", "run_notebook", "stop_all"]
+__all__ = ["Outcome", "locked", "run_notebook", "stop_all", "time_limit"]
 
 _VERSIONS = ("numpy", "scipy", "pandas", "scikit-learn", "torch", "gpytorch", "matplotlib")
 
 
-# Process groups of the running workers, for `stop_all`.
-_running: set[int] = set()
+# What the processes of each run carry as MFUTILS_RUN, for `stop_all`.
+_running: set[str] = set()
 _stopped = threading.Event()
 
 
@@ -60,13 +60,36 @@ def locked(stem: str, profile: str, waiting=None):
     path = paths.BUILD / "locks" / f"{profile}.{stem}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        while not _try_lock(handle):
             if waiting:
                 waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+                waiting = None
+            # Asked again and again: a thread that sleeps in flock cannot be interrupted
+            if _stopped.wait(0.2):
+                raise KeyboardInterrupt
         yield
+
+
+def _try_lock(handle) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def time_limit() -> float | None:
+    """Seconds that one notebook may take: the setting MFUTILS_TIMEOUT, or None for no limit."""
+    text = os.environ.get("MFUTILS_TIMEOUT", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < threading.TIMEOUT_MAX:
+        raise InputError(f"MFUTILS_TIMEOUT is {text!r}; give seconds above 0, or unset it")
+    return seconds
 
 
 def commit() -> str:
@@ -177,8 +200,14 @@ def _execute(work: Path, processes: int, progress):
             cwd=paths.ROOT,
             start_new_session=True,
         )
-        _running.add(process.pid)
+        run = environment["MFUTILS_RUN"]
+        limit, late = time_limit(), threading.Event()
+        alarm = threading.Timer(limit or 0, lambda: (late.set(), worker.kill_run(run)))
+        alarm.daemon = True
+        _running.add(run)
         try:
+            if limit:
+                alarm.start()
             for line in process.stdout:
                 try:
                     news = json.loads(line)
@@ -192,8 +221,13 @@ def _execute(work: Path, processes: int, progress):
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
         finally:
-            _running.discard(process.pid)
-        if process.returncode and "ok" in event and event["error"].endswith("a word"):
+            alarm.cancel()
+            _running.discard(run)
+            # Whatever ended the worker, its kernel must not live on
+            worker.kill_run(run)
+        if late.is_set() and process.returncode:
+            event["error"] = f"stopped after {limit:g} s, the limit set by MFUTILS_TIMEOUT"
+        elif process.returncode and "ok" in event and event["error"].endswith("a word"):
             errors.seek(0)
             last = [line.strip() for line in errors if line.strip()][-1:] or ["no message"]
             event["error"] = f"the worker ended with code {process.returncode} ({last[0]})"
@@ -201,11 +235,10 @@ def _execute(work: Path, processes: int, progress):
 
 
 def stop_all() -> None:
-    """Kill every running worker; their kernels follow, and nothing counts as failed."""
+    """Kill every running worker with its kernel; nothing counts as failed."""
     _stopped.set()
-    for group in list(_running):
-        with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
+    for run in list(_running):
+        worker.kill_run(run)
 
 
 def _publish(stem: str, profile: str, inputs: dict, origin: dict, work: Path) -> dict:
@@ -220,9 +253,15 @@ def _publish(stem: str, profile: str, inputs: dict, origin: dict, work: Path) ->
     executed.parent.mkdir(parents=True, exist_ok=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(work / "executed.ipynb", executed)
+    replaced = work / "replaced"
     if target.exists():
-        os.rename(target, work / "replaced")
-    os.rename(out, target)
+        os.rename(target, replaced)
+    try:
+        os.rename(out, target)
+    except OSError:
+        if replaced.exists():
+            os.rename(replaced, target)
+        raise
     for suffix in ("json", "ipynb"):
         (paths.BUILD / "failed" / profile / f"{stem}.{suffix}").unlink(missing_ok=True)
     kinds = [name.rpartition(".")[2] for name in artifacts]

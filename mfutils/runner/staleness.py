@@ -17,7 +17,7 @@ from mfutils.code_hash import fingerprint, imported_modules
 from mfutils.datasets import choice, registry
 from mfutils.runner import parameters
 
-__all__ = ["State", "digest", "inputs_of", "state"]
+__all__ = ["State", "digest", "inputs_of", "read_json", "state"]
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,15 @@ def state(stem: str, profile: str, inputs: dict) -> State:
     """Compare `inputs` with the stamp and the record of the last failure."""
     folder = paths.FIGURES / profile / stem
     failure = paths.BUILD / "failed" / profile / f"{stem}.json"
-    if (record := _read_json(failure)) and record.get("inputs") == inputs:
+    if (record := read_json(failure)) and record.get("inputs") == inputs:
         return State("failed", [f"{record.get('where')}: {record.get('error')}"])
-    stamp = _read_json(folder / "stamp.json")
+    stamp = read_json(folder / "stamp.json")
     if stamp is None:
         broken = (folder / "stamp.json").exists()
         return State("stale", ["stamp unreadable"]) if broken else State("never", ["not run yet"])
     try:
         reasons = _changes(stamp["inputs"], inputs) + _damage(folder, stamp)
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError, OSError):
         return State("stale", ["stamp unreadable"])
     return State("stale", reasons) if reasons else State("fresh")
 
@@ -104,7 +104,7 @@ def _damage(folder: Path, stamp: dict) -> list[str]:
         file = registry.locate(label)
         if not file.is_file():
             # Figures made elsewhere stay valid where the large originals are absent.
-            if label.startswith("data/"):
+            if not label.startswith("data_dir/"):
                 reasons.append(f"{label} missing")
         elif _cached_sha256(file) != recorded:
             reasons.append(f"{label} changed")
@@ -122,9 +122,10 @@ def _cached_sha256(file: Path) -> str:
     return files.sha256_of(file)
 
 
-def _read_json(path: Path) -> dict | None:
+def read_json(path: Path) -> dict | None:
+    """The JSON object in a file, or None when there is none that can be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

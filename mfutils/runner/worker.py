@@ -12,9 +12,12 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["main"]
+__all__ = ["kill_run", "main"]
+
+_pipe = None  # where events go when the runner listens
 
 
 def _die_with_parent() -> None:
@@ -24,13 +27,35 @@ def _die_with_parent() -> None:
     def watch():
         while os.getppid() == parent:
             time.sleep(0.5)
+        kill_run(os.environ["MFUTILS_RUN"], spare=os.getpid())
         os.killpg(os.getpgid(0), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
+def kill_run(run: str, *, spare: int | None = None) -> None:
+    """Kill every process of the run whose setting MFUTILS_RUN is `run`, but for the id `spare`.
+
+    Kernels lead sessions of their own and may hang where no signal but this one reaches
+    them, so neither process groups nor parents find them all; the setting is inherited.
+    """
+    import psutil  # only where something must die: the runner starts without it
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != spare and process.environ().get("MFUTILS_RUN") == run:
+                process.kill()
+
+
+def _private_stdout():
+    """The pipe to the runner, kept from the kernel, whose copy would hold it open."""
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return pipe
+
+
 def _tell(**event) -> None:
-    print(json.dumps(event), flush=True)
+    print(json.dumps(event), flush=True, file=_pipe or sys.stdout)
 
 
 def _engine(current: dict):
@@ -65,19 +90,23 @@ def _engine(current: dict):
 
 
 def _without_times(path: Path) -> None:
-    """Drop what papermill notes about time and place, so that reruns are identical."""
+    """Drop what papermill notes about time and place or draws by lot: reruns are identical."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["metadata"].pop("papermill", None)
     for cell in notebook["cells"]:
         cell["metadata"].pop("papermill", None)
         cell["metadata"].pop("execution", None)
+        if "injected-parameters" in cell["metadata"].get("tags", []):
+            cell["id"] = "injected-parameters"
     text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def main(job_file: str) -> int:
     """Execute the job described in `job_file`; exit code 0 when every cell ran."""
+    global _pipe
     if os.getpgid(0) == os.getpid():
+        _pipe = _private_stdout()
         _die_with_parent()
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     import papermill
