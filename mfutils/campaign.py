@@ -17,6 +17,7 @@ import numpy as np
 from mfutils.cokriging import fit_cokriging
 from mfutils.errors import InputError
 from mfutils.information_gain import RULES, Design, prior_covariance
+from mfutils.likelihood import factorise
 
 __all__ = ["BASELINES", "draw_start", "run_campaign"]
 
@@ -149,9 +150,14 @@ def _designed(model, x, gap, target, owned, cost, rule, left):
     top[target, -1] = True
     crystal, level = np.nonzero(np.isfinite(gap) | top)
     covariance, noise = prior_covariance(model, x[crystal], level)
-    aims = np.flatnonzero(target[crystal] & (level == levels - 1))
-    design = Design(covariance, noise, cost[level], aims)
-    for item in np.flatnonzero(owned[crystal, level]):
-        design.buy(item)
+    have = owned[crystal, level]
+    aim = target[crystal] & (level == levels - 1)
     available = _buyable(gap, target, owned)[crystal, level]
-    return [(crystal[i], level[i]) for i in design.greedy(rule, available, left)]
+    # What is owned is conditioned on at once; the design then holds what is left to decide
+    inner = covariance[np.ix_(have, have)] + np.diag(noise[have])
+    half = factorise(inner).half_solve(np.asfortranarray(covariance[np.ix_(have, aim | available)]))
+    crystal, level, noise = (values[aim | available] for values in (crystal, level, noise))
+    rest = covariance[np.ix_(aim | available, aim | available)] - half.T @ half
+    design = Design(rest, noise, cost[level], np.flatnonzero(aim[aim | available]))
+    bought = design.greedy(rule, available[aim | available], left)
+    return [(crystal[i], level[i]) for i in bought]
