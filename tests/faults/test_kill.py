@@ -64,8 +64,8 @@ def stored(project):
     return len(list((project.root / "build" / "cache").rglob("*.pkl")))
 
 
-def campaign(project, stem, count, rng):
-    """Strike `count` runs, each from an empty build folder; return the counts of outcomes."""
+def campaign(project, stem, count, rng, fault, name):
+    """Strike `count` runs, each from an empty build folder; keep the counts of outcomes."""
     start = time.monotonic()
     first = project.call("run")
     usual = time.monotonic() - start
@@ -94,15 +94,15 @@ def campaign(project, stem, count, rng):
             values = log.read_text().split()
             # The one that was in progress may be computed twice, no other
             assert len(values) <= len(set(values)) + 1
-        outcomes["struck after publication" if visible else "struck before publication"] += 1
-    return outcomes
+        when = "after" if visible else "before"
+        outcomes[f"struck {when} publication, rerun byte-identical"] += 1
+        keep(fault, name, outcomes)
 
 
 def test_kill_at_random_moments(tmp_path):
     project = compendium.light(tmp_path / "compendium")
-    outcomes = campaign(project, STEM, trials(2, 50), random.Random(12))
-    what = {f"{name}, rerun byte-identical": n for name, n in outcomes.items()}
-    keep("kill -9 at random moments of a run", "kill-light", Counter(what))
+    fault = "kill -9 at random moments of a run"
+    campaign(project, STEM, trials(2, 50), random.Random(12), fault, "kill-light")
     deadline = time.monotonic() + 60
     while processes_of(project.root):
         assert time.monotonic() < deadline, "an orphan lives on"
@@ -114,6 +114,5 @@ def test_kill_a_notebook_of_the_study(tmp_path):
     if not LONG:
         pytest.skip("long mode only: MFUTILS_LONG=1")
     project = compendium.real(tmp_path / "compendium", stem)
-    outcomes = campaign(project, stem, 10, random.Random(34))
-    what = {f"{name}, rerun byte-identical": n for name, n in outcomes.items()}
-    keep(f"kill -9 at random moments of {stem}, smoke", "kill-real", Counter(what))
+    fault = f"kill -9 at random moments of {stem}, smoke"
+    campaign(project, stem, 10, random.Random(34), fault, "kill-real")

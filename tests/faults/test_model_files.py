@@ -142,7 +142,7 @@ def test_a_graph_cache_runs_no_code_either(tmp_path, monkeypatch):
 
 
 def test_damaged_model_files(tmp_path):
-    """Flipped bits are refused, or change no more than bytes that mean nothing."""
+    """Damage is refused in one line, but for flipped bits inside weights, which are counted."""
     path = tmp_path / "model.pt"
     model = TrainedModel(small(), TargetScaler(), target="gap", unit="eV")
     model.save(path)
