@@ -1,12 +1,13 @@
 """Cost against the number of crystals and of models: scaling.csv, scaling.png, a table in README.
 
-    python benchmarks/scaling.py [--small]
+    python benchmarks/scaling.py [PART ...] [--small]
 
 Crystals: 1,024 to 36,737 of the study's snapshot where the data directory holds it, else 512 to
 6,317 embedded ones. Models: small networks one by one and stacked in one tensor, CGCNN members on
 one and on two processes. Each measurement runs in a process of its own, on one thread; costs are
 CPU seconds, so other work on the machine hardly counts. An exponent is the slope of a straight
-line through the logarithms. `--small` tries everything on tiny sizes and writes nothing.
+line through the logarithms. PART is networks, stacking, structures, processes or members; what was
+measured before stays. `--small` tries everything on tiny sizes and writes nothing.
 """
 
 import argparse
@@ -27,8 +28,8 @@ SNAPSHOT = "mp.2019.04.01.subset.json.gz"
 SIZES = {
     False: {
         "snapshot": (1024, 4096, 16384, 36737), "open": (512, 1024, 2048, 4096, 6317),
-        "gp": (250, 500, 1000, 2000), "networks": (1, 4, 16, 63, 252, 1260), "epochs": 300,
-        "members": (1, 2, 4, 8), "member_epochs": 20, "batches": (1, 4, 16, 64, 128, 256),
+        "gp": (200, 400, 800, 1600), "networks": (1, 4, 16, 63, 252, 1260), "epochs": 300,
+        "members": (1, 2, 4), "member_epochs": 50, "batches": (1, 4, 16, 64, 128, 256),
     },
     True: {
         "snapshot": (32, 64), "open": (32, 64), "gp": (30, 60), "networks": (1, 4), "epochs": 10,
@@ -107,7 +108,7 @@ def processes(sizes):
 
     x, y = descriptors(epochs=10, samples=max(sizes))
     for n in sizes:
-        seconds = median_cpu(partial(fit_gp, x[:n], y[:n]), rounds=1 if n > 1000 else 3)
+        seconds = median_cpu(partial(fit_gp, x[:n], y[:n]), rounds=1 if n > 500 else 3)
         yield row("exact Gaussian process", n, cpu_s=seconds, peak_gib=peak_gib())
 
 
@@ -202,52 +203,56 @@ def stacking(batches):
 
 def part(name, *arguments):
     """The rows of one measurement, from a process of its own."""
-    command = [sys.executable, __file__, "--part", name, json.dumps(arguments)]
+    command = [sys.executable, __file__, "--child", name, json.dumps(arguments)]
     one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     done = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | one
     )
-    for found in (rows := json.loads(done.stdout)):
+    rows = json.loads(done.stdout)
+    for found in rows:
         print(found, flush=True)
     return rows
 
 
-def measure(sizes):
-    """All rows."""
+def calls(sizes, wanted):
+    """The parts to measure, each with its arguments."""
     from mfutils.datasets import registry
 
     source = "snapshot" if (registry.data_dir() / SNAPSHOT).is_file() else "open"
-    rows = part("networks", sizes["networks"], sizes["epochs"])
-    rows += part("stacking", sizes["batches"])
-    for count in sizes[source]:
-        rows += part("structures", source, count)
-    rows += part("processes", sizes["gp"])
-    for count in sizes["members"]:
-        for workers in (1, 2):
-            rows += part("members", count, workers, sizes["member_epochs"])
-    return rows
+    every = [
+        ("networks", sizes["networks"], sizes["epochs"]),
+        ("stacking", sizes["batches"]),
+        *(("structures", source, count) for count in sizes[source]),
+        ("processes", sizes["gp"]),
+        *(("members", m, w, sizes["member_epochs"]) for m in sizes["members"] for w in (1, 2)),
+    ]
+    return [call for call in every if not wanted or call[0] in wanted]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}")
     parser.add_argument("--small", action="store_true", help="tiny sizes, nothing written")
-    parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.part:
-        name, arguments = options.part
-        known = (structures, processes, networks, members, stacking)
-        function = {f.__name__: f for f in known}[name]
+    if options.child:
         import torch
 
         torch.set_num_threads(1)
-        print(json.dumps(list(function(*json.loads(arguments)))))
+        name, arguments = options.child
+        print(json.dumps(list(PARTS[name](*json.loads(arguments)))))
         return
-    rows = measure(SIZES[options.small])
-    if not options.small:
-        from scaling_report import write
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")
+    for call in calls(SIZES[options.small], options.parts):
+        rows = part(*call)
+        if not options.small:
+            from scaling_report import write
 
-        write(rows, FOLDER)
+            write(rows, FOLDER)
 
+
+PARTS = {f.__name__: f for f in (networks, stacking, structures, processes, members)}
 
 if __name__ == "__main__":
     main()

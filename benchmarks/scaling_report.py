@@ -10,7 +10,7 @@ __all__ = ["exponent", "write"]
 
 CRYSTALS = ("graphs", "CGCNN epoch", "exact Gaussian process")
 MODELS = ("small networks, one by one", "small networks, stacked")
-MEMBERS = ("CGCNN members, 1 process", "CGCNN members, 2 processes")
+STEP = ("CGCNN step",)
 
 
 def exponent(size, cost):
@@ -23,7 +23,7 @@ def _lines(axes, table, series, column, *, fit=True):
     for name, marker in zip(series, "os^d", strict=False):
         chosen = table[table.series.str.startswith(name) & table[column].notna()]
         if chosen.empty:
-            continue
+            continue  # not measured yet
         label = chosen.series.iloc[0]
         if fit and len(chosen) > 1:
             label += f": $n^{{{exponent(chosen['size'], chosen[column]):.2f}}}$"
@@ -32,32 +32,28 @@ def _lines(axes, table, series, column, *, fit=True):
 
 
 def figure(table):
-    """Four panels: crystals, their memory, small networks, members on processes."""
+    """Four panels: crystals, their memory, small networks, the fixed part of a CGCNN step."""
     fig, axes = plots.figure("wide", height=5.6, nrows=2, ncols=2)
-    (cost, memory), (small, process) = axes
+    (cost, memory), (small, step) = axes
     _lines(cost, table, CRYSTALS, "cpu_s")
     cost.set(title="cost of crystals", xlabel="crystals", ylabel="CPU time (s)")
     _lines(memory, table, CRYSTALS[:2], "peak_gib", fit=False)
     memory.set(title="memory of one process", xlabel="crystals", ylabel="peak memory (GiB)")
     _lines(small, table, MODELS, "cpu_s")
-    small.set(title="networks of 45 parameters", xlabel="networks", ylabel="CPU time (s)")
-    for column, style in (("cpu_s", "-"), ("longest_s", ":")):
-        what = "all" if column == "cpu_s" else "the busiest one"
-        for name, color, marker in zip(MEMBERS, ("blue", "vermillion"), "os", strict=True):
-            chosen = table[table.series == name]
-            process.plot(
-                chosen["size"], chosen[column], linestyle=style, marker=marker,
-                color=plots.COLORS[color], label=f"{name.rpartition(', ')[2]}: {what}",
-            )  # fmt: skip
-    process.legend()
-    process.set(title="CGCNN members", xlabel="members", ylabel="CPU time (s)", ylim=(0, None))
+    small.set(title="300 epochs of small networks", xlabel="networks", ylabel="CPU time (s)")
+    _lines(step, table[table.cpu_s.notna()], STEP, "cpu_s", fit=False)
+    step.set(title="one CGCNN training step", xlabel="crystals per batch", ylabel="CPU time (s)")
     for panel, letter in zip(axes.flat, "abcd", strict=True):
         plots.panel_label(panel, letter)
-        if panel is not process:
-            panel.set(xscale="log")
+        panel.set(xscale="log")
     for panel in (cost, small):
         panel.set(yscale="log")
-    memory.set(ylim=(0, None))
+        low, high = panel.get_ylim()
+        panel.set(ylim=(low, 15 * high))  # room for the legend
+        panel.legend(loc="upper left")
+    for panel in (memory, step):
+        panel.set(ylim=(0, 1.25 * panel.get_ylim()[1]))
+        panel.legend(loc="upper left")
     return fig
 
 
@@ -66,18 +62,26 @@ def summary(table):
     lines = ["| what | n | CPU seconds | peak memory (GiB) | exponent |", "|---|---|---|---|---|"]
     for name, rows in table[table.cpu_s.notna()].groupby("series", sort=False):
         first, last = rows.iloc[0], rows.iloc[-1]
+        slope = f"{exponent(rows['size'], rows.cpu_s):.2f}" if len(rows) > 1 else ""
         memory = "" if np.isnan(last.peak_gib) else f"{last.peak_gib:.2f}"
         lines.append(
             f"| {name} | {first['size']:,} to {last['size']:,} "
             f"| {first.cpu_s:.2g} to {last.cpu_s:.3g} | {memory} "
-            f"| {exponent(rows['size'], rows.cpu_s):.2f} |"
+            f"| {slope} |"
         )
     return "\n".join(lines)
 
 
 def write(rows, folder):
-    """Write the three results of the measured rows into `folder`."""
-    table = pd.DataFrame(rows)
-    table.to_csv(folder / "scaling.csv", index=False, float_format="%.4g")
+    """Merge the measured rows into scaling.csv in `folder` and draw and tabulate all again."""
+    table, file = pd.DataFrame(rows), folder / "scaling.csv"
+    if file.exists():
+        table = pd.concat([pd.read_csv(file), table])
+    table = table.drop_duplicates(["series", "size"], keep="last")
+    for column in ("cpu_s", "longest_s", "peak_gib", "share"):
+        if column not in table:
+            table[column] = np.nan
+    table = table.sort_values(["series", "size"])
+    table.to_csv(file, index=False, float_format="%.6g")
     figure(table).savefig(folder / "scaling.png", metadata={"Software": None})
     fill("scaling", summary(table))

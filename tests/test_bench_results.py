@@ -72,7 +72,7 @@ def test_exponents_and_the_scaling_figure(module, tmp_path, monkeypatch):
     size = np.array([10, 100, 1000])
     assert report.exponent(size, 3e-3 * size**1.5) == pytest.approx(1.5)
     rows = []
-    for name in (*report.CRYSTALS, *report.MODELS, *report.MEMBERS):
+    for name in (*report.CRYSTALS, *report.MODELS, *report.STEP):
         rows += [
             {"series": name, "size": int(n), "cpu_s": n * 1e-3, "longest_s": n * 5e-4,
              "peak_gib": 0.5}
@@ -83,5 +83,5 @@ def test_exponents_and_the_scaling_figure(module, tmp_path, monkeypatch):
     report.write(rows, tmp_path)
     assert len(pd.read_csv(tmp_path / "scaling.csv")) == len(rows)
     assert (tmp_path / "scaling.png").stat().st_size > 10_000
-    assert written["scaling"].count("\n") == 1 + 7
+    assert written["scaling"].count("\n") == 1 + 6
     assert "| graphs | 10 to 1,000 | 0.01 to 1 | 0.50 | 1.00 |" in written["scaling"]
