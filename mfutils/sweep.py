@@ -13,10 +13,14 @@ import json
 import logging
 import os
 import pickle
+import sys
+import threading
+import time
 from pathlib import Path
 
 import joblib
 import numpy as np
+from tqdm.auto import tqdm
 
 from mfutils import cluster, files, paths
 from mfutils.code_hash import code_hash
@@ -89,17 +93,48 @@ def _compute(function, job, path):
     return result
 
 
-def _on_cluster(scheduler, function, jobs, targets):
+def _follow(parent):
+    """End this worker soon after the process that started it, even in the middle of a job."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _bar(function, total):
+    """Progress for a person at a terminal or in a notebook; under the runner there is none."""
+    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    hidden = "MFUTILS_RUN" in os.environ or not watched
+    return tqdm(total=total, desc=function.__name__, unit="job", disable=hidden)
+
+
+def _on_cluster(scheduler, function, jobs, targets, bar):
     """Results of the jobs; each is stored here as soon as it arrives."""
     results = [None] * len(jobs)
 
     def finished(i, result):
         results[i] = result
+        bar.update()
         if targets[i] is not None:
             _store(targets[i], result)
 
     cluster.compute(scheduler, function, jobs, finished=finished)
     return results
+
+
+def _here(workers, function, jobs, targets):
+    """Results of the jobs in order, as they are there, from processes of this machine."""
+    if workers == 1:
+        return (_compute(function, *each) for each in zip(jobs, targets, strict=True))
+    calls = (joblib.delayed(_compute)(function, *each) for each in zip(jobs, targets, strict=True))
+    # One thread each: threads that spin on shared cores slow each other down
+    settings = {"n_jobs": workers, "inner_max_num_threads": 1}
+    followed = {"initializer": _follow, "initargs": (os.getpid(),)}
+    with joblib.parallel_config("loky", **settings, **followed):
+        return joblib.Parallel(return_as="generator")(calls)
 
 
 def run(function, jobs, *, workers=None, folder=None, store=True, scheduler=None):
@@ -135,15 +170,14 @@ def run(function, jobs, *, workers=None, folder=None, store=True, scheduler=None
     first = [indices[0] for indices in todo.values()]
     scheduler = scheduler or os.environ.get("MFUTILS_SCHEDULER")
     chosen = [jobs[i] for i in first], [targets[i] for i in first]
-    if scheduler:
-        computed = _on_cluster(scheduler, function, *chosen)
-    elif workers == 1:
-        computed = [_compute(function, *each) for each in zip(*chosen, strict=True)]
-    else:
-        calls = (joblib.delayed(_compute)(function, *each) for each in zip(*chosen, strict=True))
-        # One thread each: threads that spin on shared cores slow each other down
-        with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
-            computed = joblib.Parallel()(calls)
+    with _bar(function, len(first)) as bar:
+        if scheduler:
+            computed = _on_cluster(scheduler, function, *chosen, bar)
+        else:
+            computed = []
+            for result in _here(workers, function, *chosen):
+                computed.append(result)
+                bar.update()
     for indices, result in zip(todo.values(), computed, strict=True):
         for index in indices:
             results[index] = result

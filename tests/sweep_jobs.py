@@ -38,3 +38,9 @@ def slow_fit(seed, folder, seconds):
     time.sleep(seconds)
     mark.with_suffix(f"{mark.suffix}.done").touch()
     return np.stack(model.predict(x))
+
+
+def sleep(seconds, folder):
+    """Sleeps; leaves a file named after the process."""
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(seconds)

@@ -1,12 +1,16 @@
 """Sweeps compute each job once, survive damage and interruption, and notice changed code."""
 
 import logging
+import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import sweep_jobs
 
-from mfutils import code_hash, sweep
+from mfutils import code_hash, paths, sweep
 from mfutils.errors import InputError
 
 
@@ -107,3 +111,44 @@ def test_cluster_setting_without_its_package(tmp_path, monkeypatch):
     monkeypatch.setitem(code_hash.sys.modules, "distributed", None)
     with pytest.raises(InputError, match="distributed is not installed"):
         sweep.run(sweep_jobs.square, [{"value": 1}], folder=tmp_path)
+
+
+SLEEPERS = """
+import sys
+from mfutils import sweep
+import sweep_jobs
+jobs = [{"seconds": 600 + i, "folder": sys.argv[1]} for i in range(2)]
+sweep.run(sweep_jobs.sleep, jobs, workers=2, store=False)
+"""
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    environment = os.environ | {"PYTHONPATH": f"{paths.ROOT}{os.pathsep}{paths.ROOT / 'tests'}"}
+    command = [sys.executable, "-c", SLEEPERS, str(tmp_path)]
+    parent = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        workers = await_(lambda: [int(p.name) for p in tmp_path.iterdir()], 2)
+    finally:
+        parent.kill()
+        parent.wait()
+    await_(lambda: [w for w in workers if not os.path.exists(f"/proc/{w}")], 2)
+
+
+def await_(found, count, seconds=60):
+    """What `found` returns once it holds `count` items."""
+    deadline = time.monotonic() + seconds
+    while len(items := found()) < count:
+        assert time.monotonic() < deadline, items
+        time.sleep(0.1)
+    return items
+
+
+def test_progress_is_for_people_only(monkeypatch, capsys):
+    jobs = [{"value": v} for v in range(3)]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.delenv("MFUTILS_RUN", raising=False)
+    sweep.run(sweep_jobs.square, jobs, workers=1, store=False)
+    assert "3/3" in capsys.readouterr().err
+    monkeypatch.setenv("MFUTILS_RUN", "job.json")
+    sweep.run(sweep_jobs.square, jobs, workers=1, store=False)
+    assert capsys.readouterr().err == ""
