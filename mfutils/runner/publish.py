@@ -227,7 +227,7 @@ def _execute(work: Path, processes: int, progress):
             worker.kill_run(run)
         if late.is_set() and process.returncode:
             event["error"] = f"stopped after {limit:g} s, the limit set by MFUTILS_TIMEOUT"
-        elif process.returncode and "ok" in event and event["error"].endswith("a word"):
+        elif process.returncode and event.get("error", "").endswith("a word"):
             errors.seek(0)
             last = [line.strip() for line in errors if line.strip()][-1:] or ["no message"]
             event["error"] = f"the worker ended with code {process.returncode} ({last[0]})"
