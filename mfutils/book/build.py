@@ -25,8 +25,13 @@ CHAPTERS = {
     9: "Elastic moduli",
 }
 # Documents of the repository that are pages of the book too, and files that they link to
-_DOCUMENTS = ("REPRODUCING.md", "CHANGELOG.md", "data/README.md", "benchmarks/README.md")
-_FILES = ("CITATION.cff", "LICENSE", "data/registry.yaml", "benchmarks/results.json")
+_DOCUMENTS = (
+    "REPRODUCING.md", "CHANGELOG.md", "README.zh-CN.md", "data/README.md", "benchmarks/README.md",
+)  # fmt: skip
+_FILES = (
+    "CITATION.cff", "LICENSE", "data/registry.yaml", "benchmarks/results.json",
+    "benchmarks/scaling.png", "benchmarks/scaling.csv",
+)  # fmt: skip
 
 
 def _saved(folder: Path) -> dict:
@@ -65,6 +70,9 @@ def collect(profile: str, source: Path) -> list[str]:
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(paths.ROOT / name, target)
+    chinese = source / "README.zh-CN.md"
+    home = chinese.read_text(encoding="utf-8").replace("](README.md)", "](index.md)")
+    chinese.write_text(home, encoding="utf-8")
     _write_index(stems, source)
     return stems
 
