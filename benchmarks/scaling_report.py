@@ -61,13 +61,14 @@ def summary(table):
     """Markdown table: per series the sizes, the cost at both ends, the exponent."""
     lines = ["| what | n | CPU seconds | peak memory (GiB) | exponent |", "|---|---|---|---|---|"]
     for name, rows in table[table.cpu_s.notna()].groupby("series", sort=False):
+        if len(rows) < 2:
+            continue
         first, last = rows.iloc[0], rows.iloc[-1]
-        slope = f"{exponent(rows['size'], rows.cpu_s):.2f}" if len(rows) > 1 else ""
         memory = "" if np.isnan(last.peak_gib) else f"{last.peak_gib:.2f}"
         lines.append(
             f"| {name} | {first['size']:,} to {last['size']:,} "
             f"| {first.cpu_s:.2g} to {last.cpu_s:.3g} | {memory} "
-            f"| {slope} |"
+            f"| {exponent(rows['size'], rows.cpu_s):.2f} |"
         )
     return "\n".join(lines)
 
