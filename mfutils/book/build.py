@@ -84,6 +84,9 @@ def _write_index(stems, source):
         target = source / picture
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(paths.ROOT / picture, target)
+    for label, stem in re.findall(r"\[([^\]]+)\]\(notebooks/(\w+)\.ipynb\)", text):
+        if stem not in stems:  # a book of some notebooks has no page for the others
+            text = text.replace(f"[{label}](notebooks/{stem}.ipynb)", label)
     parts = [text]
     for chapter, title in CHAPTERS.items():
         inside = [f"notebooks/{s}" for s in stems if int(s[:2]) == chapter]
