@@ -100,7 +100,9 @@ class _Environment:
             powers.append(product.reshape(len(d), 3**degree))
         tensors, z = [], np.empty((n, 4, self.n_elements, self.n_radial))
         for degree, power in enumerate(powers):
-            terms = (value[:, :, None] * power[:, None]).reshape(len(d), -1)
+            # sizes written out: an isolated atom has no edge to infer them from
+            terms = value[:, :, None] * power[:, None]
+            terms = terms.reshape(len(d), value.shape[1] * power.shape[1])
             tensor = _summed(frames.centre * self.n_elements + kind, terms, n * self.n_elements)
             tensor = tensor.reshape(n, self.n_elements, self.n_radial, power.shape[1])
             tensors.append(tensor)

@@ -72,6 +72,12 @@ def test_an_equation_becomes_mathml():
     assert {"msqrt", "mfrac", "mover"} <= names
 
 
+@pytest.mark.parametrize("part", ["^2", "^{2-}", "_i", "^+"])
+def test_a_charge_or_power_alone_is_an_equation(part):
+    found = etree.fromstring(mathml.render(part, block=False))
+    assert {etree.QName(node).localname for node in found.iter()} & {"msup", "msub"}
+
+
 def test_an_unknown_command_names_the_equation():
     with pytest.raises(SphinxError, match=r"nosuchthing.*rewrite"):
         mathml.render(r"a + \nosuchthing{b}", block=False)

@@ -15,8 +15,9 @@ from mfutils import paths
 
 NOTEBOOK = "02_1_correlation_and_vif.ipynb"
 # Jupyter warns of its own extensions; what counts is the state of the cells
-STATE = """const cells = [...document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell')];
-return cells.map(c => c.querySelector('.jp-InputPrompt').textContent.trim())"""
+STATE = """return [...document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell')]
+  .map(c => c.querySelector('.jp-InputPrompt')).filter(p => p && p.offsetParent !== null)
+  .map(p => p.textContent.trim())"""
 
 
 @pytest.fixture

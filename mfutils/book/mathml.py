@@ -30,6 +30,8 @@ def render(latex: str, *, block: bool) -> str:
     Raises SphinxError with the equation when it holds something unknown.
     """
     source = _ALIAS.sub(lambda match: _ALIASES[match.group()], latex.strip())
+    if source[:1] in ("^", "_"):  # a charge or a power of something in the text before
+        source = "{}" + source
     if block and r"\\" in source and r"\begin" not in source:
         source = rf"\begin{{aligned}}{source}\end{{aligned}}"
     try:
