@@ -78,6 +78,10 @@ def test_a_charge_or_power_alone_is_an_equation(part):
     assert {etree.QName(node).localname for node in found.iter()} & {"msup", "msub"}
 
 
+def test_sizes_of_delimiters_are_left_to_the_browser():
+    assert mathml.render(r"\Big[ a \bigr)", block=False) == mathml.render("[ a )", block=False)
+
+
 def test_an_unknown_command_names_the_equation():
     with pytest.raises(SphinxError, match=r"nosuchthing.*rewrite"):
         mathml.render(r"a + \nosuchthing{b}", block=False)

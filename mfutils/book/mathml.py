@@ -17,8 +17,9 @@ __all__ = ["render", "setup"]
 # Commands that docutils does not know, in terms of those it does
 _ALIASES = {
     r"\lVert": r"\|", r"\rVert": r"\|", r"\lvert": "|", r"\rvert": "|",
-    r"\tfrac": r"\frac", r"\dfrac": r"\frac", r"\bigl": r"\big", r"\bigr": r"\big",
-    r"\Bigl": r"\Big", r"\Bigr": r"\Big",
+    r"\tfrac": r"\frac", r"\dfrac": r"\frac",
+    # MathML stretches delimiters by itself
+    r"\big": "", r"\bigl": "", r"\bigr": "", r"\Big": "", r"\Bigl": "", r"\Bigr": "",
 }  # fmt: skip
 _ALIAS = re.compile("|".join(re.escape(name) + r"(?![A-Za-z])" for name in _ALIASES))
 
