@@ -13,14 +13,8 @@ import numpy as np
 from numba import njit
 
 __all__ = [
-    "WINDOW",
-    "distinct",
-    "gate_backward",
-    "gate_forward",
-    "gate_sums",
-    "gaussian_sums",
-    "windows",
-]
+    "WINDOW", "distinct", "gate_backward", "gate_forward", "gate_sums", "gaussian_sums", "windows",
+]  # fmt: skip
 
 WINDOW = 8
 _FLAGS = {"contract", "arcp", "nsz"}  # NaN stays NaN, and sums keep their order

@@ -14,6 +14,7 @@ from mfutils import graph_cache
 from mfutils.datasets import bandgap
 from mfutils.errors import InputError
 from mfutils.graph_data import GraphDataset
+from mfutils.samples import Samples
 
 __all__ = ["GapGraphs", "load"]
 
@@ -37,6 +38,21 @@ class GapGraphs:
         """Graph numbers with a gap of this fidelity, in order, without those in `without`."""
         rows = np.flatnonzero(np.isfinite(self.gap(fidelity)))
         return rows if without is None else rows[~np.isin(rows, without)]
+
+    def labels(self, fidelities, generator, *, without=None, samples=None):
+        """Samples of all gaps of `fidelities`, one after the other, without the graphs `without`.
+
+        samples: at most so many per fidelity, drawn with `generator`, a numpy Generator.
+        """
+        index, names, target = [], [], []
+        for name in fidelities:
+            rows = self.rows(name, without=without)
+            if samples is not None and len(rows) > samples:
+                rows = np.sort(generator.choice(rows, samples, replace=False))
+            index.append(rows)
+            names.append(np.full(len(rows), name))
+            target.append(self.gap(name)[rows])
+        return Samples(np.concatenate(index), np.concatenate(target), np.concatenate(names))
 
 
 @lru_cache(maxsize=4)

@@ -47,15 +47,7 @@ def pretrain(*, dataset, fidelities, seed, samples=None, test="exp", training=No
     settings = Settings(**{**TRAINING, "seed": seed, **(training or {})})
     data = gap_graphs.load(dataset, cutoff=network.cutoff, max_neighbors=network.max_neighbors)
     generator = np.random.default_rng(seed)
-    index, names, target = [], [], []
-    for name in fidelities:
-        rows = data.rows(name, without=data.rows(test))
-        if samples is not None and len(rows) > samples:
-            rows = np.sort(generator.choice(rows, samples, replace=False))
-        index.append(rows)
-        names.append(np.full(len(rows), name))
-        target.append(data.gap(name)[rows])
-    labels = Samples(np.concatenate(index), np.concatenate(target), np.concatenate(names))
+    labels = data.labels(fidelities, generator, without=data.rows(test), samples=samples)
     materials = np.unique(labels.index)
     held = generator.choice(materials, max(1, round(_HELD * len(materials))), replace=False)
     validates = np.isin(labels.index, held)

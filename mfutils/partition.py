@@ -75,7 +75,10 @@ def subset_sizes(total, proportions=None):
             f"proportions of {', '.join(proportions)}: expected {', '.join(PROPORTIONS)}"
         )
     share = np.array([proportions[name] for name in PROPORTIONS], dtype=float)
-    if not (share > 0).all() or abs(share.sum() - 1) > 1e-9:
+    if not (share > 0).all():
+        low = list(PROPORTIONS)[int(np.flatnonzero(~(share > 0))[0])]
+        raise InputError(f"the share of {low} is {proportions[low]!r}: expected a share above 0")
+    if abs(share.sum() - 1) > 1e-9:
         raise InputError(
             f"the proportions sum to {share.sum():.6g}: expected shares above 0 that sum to 1"
         )

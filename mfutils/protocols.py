@@ -140,15 +140,8 @@ def multi_fidelity(
     data = gap_graphs.load(dataset, cutoff=network.cutoff, max_neighbors=network.max_neighbors)
     tested = data.rows(test)
     generator = np.random.default_rng(seed)
-    index, names, target = [], [], []
-    for name in fidelities:
-        rows = data.rows(name, without=tested if protocol == "sound" else None)
-        if samples is not None and len(rows) > samples:
-            rows = np.sort(generator.choice(rows, samples, replace=False))
-        index.append(rows)
-        names.append(np.full(len(rows), name))
-        target.append(data.gap(name)[rows])
-    labels = Samples(np.concatenate(index), np.concatenate(target), np.concatenate(names))
+    kept_apart = tested if protocol == "sound" else None
+    labels = data.labels(fidelities, generator, without=kept_apart, samples=samples)
     materials = np.unique(labels.index)
     held = generator.choice(materials, round((1 - share) * len(materials)), replace=False)
     validates = np.isin(labels.index, held)

@@ -13,17 +13,19 @@ import argparse
 import json
 import sys
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from pathlib import Path
-
-import yaml
 
 from mfutils import files, paths
 from mfutils.errors import DataError, InputError
+from mfutils.plain import brief, is_number, read_yaml
 
 __all__ = ["CLASSES", "Printed", "check", "compare", "load", "read_values", "shown"]
 
 CLASSES = ("exact", "spread", "trend", "not-reproducible")
+# Powers of ten that floating-point numbers reach, and digits enough to round any of them
+_LARGEST = 308
+_EXACTLY = Context(prec=1000)
 _KEYS = {"id", "printed", "unit", "where", "class", "rtol", "reason", "expect", "dataset"}
 
 
@@ -50,11 +52,7 @@ def load(stem: str, folder: Path | None = None) -> list[Printed]:
     path = (folder or paths.PUBLISHED) / f"{stem}.yaml"
     if not path.exists():
         return []
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: not valid YAML ({reason}); correct the file") from error
+    content = read_yaml(path, remedy="correct the file")
     if not isinstance(content, dict) or not isinstance(content.get("values"), list):
         raise DataError(f"{path}: expected the keys section and values (a list); add them")
     found = [_entry(path, row, item) for row, item in enumerate(content["values"])]
@@ -68,31 +66,37 @@ def _entry(path: Path, row: int, item) -> Printed:
     where = f"{path}: value {row}"
     if not isinstance(item, dict):
         raise DataError(f"{where} is not a mapping; give id, printed, where and class")
-    if unknown := {str(key) for key in item} - _KEYS:
-        raise DataError(f"{where} has unknown keys {', '.join(sorted(unknown))}; allowed: {_KEYS}")
+    if unknown := [brief(key) for key in item if key not in _KEYS]:
+        allowed = ", ".join(sorted(_KEYS))
+        raise DataError(f"{where} has unknown keys {', '.join(unknown)}; allowed: {allowed}")
     for key in ("id", "printed", "where", "class"):
         if not isinstance(item.get(key), str) or not item[key].strip():
             raise DataError(f"{where} needs {key} as a non-empty, quoted string")
+    for key in ("unit", "reason", "dataset"):
+        if not isinstance(item.get(key, ""), str):
+            raise DataError(f"{where} has {key} {brief(item[key])}; write it as a quoted string")
     kind, rtol, expect = item["class"], item.get("rtol"), item.get("expect")
     if kind not in CLASSES:
-        raise DataError(f"{where} has class {kind!r}; use one of {', '.join(CLASSES)}")
+        raise DataError(f"{where} has class {brief(kind)}; use one of {', '.join(CLASSES)}")
     if (kind == "not-reproducible" or rtol is not None) and not item.get("reason"):
         raise DataError(f"{where} ({item['id']}) needs a reason: {kind} with rtol={rtol}")
-    if rtol is not None and (kind != "exact" or not _is_number(rtol) or not 0 < rtol < 0.1):
-        raise DataError(f"{where} has rtol {rtol!r}; only class exact takes one, in (0, 0.1)")
+    if rtol is not None and (kind != "exact" or not is_number(rtol) or not 0 < rtol < 0.1):
+        raise DataError(f"{where} has rtol {brief(rtol)}; only class exact takes one, in (0, 0.1)")
+    if rtol is not None and not _number(item["printed"]):
+        raise DataError(f"{where} has an rtol; it needs a printed number other than 0")
     if expect is not None:
-        good = isinstance(expect, list) and len(expect) == 2 and all(map(_is_number, expect))
+        good = isinstance(expect, list) and len(expect) == 2 and all(map(is_number, expect))
         if not good or expect[0] > expect[1]:
-            raise DataError(f"{where} has expect {expect!r}; give two numbers [low, high]")
+            raise DataError(f"{where} has expect {brief(expect)}; give two numbers [low, high]")
         expect = (float(expect[0]), float(expect[1]))
     return Printed(
         id=item["id"],
         printed=item["printed"].strip(),
         where=item["where"],
         kind=kind,
-        unit=str(item.get("unit", "")),
+        unit=item.get("unit", ""),
         rtol=rtol,
-        reason=str(item.get("reason", "")),
+        reason=item.get("reason", ""),
         expect=expect,
         dataset=item.get("dataset"),
     )
@@ -124,12 +128,11 @@ def _exact(value: Printed, ours) -> tuple[str, bool]:
     if isinstance(ours, str):
         ok = ours.replace(" ", "") == value.printed.replace(" ", "")
         return ("reproduced", True) if ok else ("MISS: differs", False)
-    if not _is_number(ours):
+    if not is_number(ours):
         return f"MISS: expected a number, got {type(ours).__name__}", False
-    try:
-        printed = Decimal(value.printed)
-    except InvalidOperation:
-        return f"MISS: printed value {value.printed!r} is not a number", False
+    printed = _number(value.printed)
+    if printed is None:
+        return f"MISS: printed value {brief(value.printed)} is not a number", False
     if value.rtol is not None:
         deviation = abs(ours - float(printed)) / abs(float(printed))
         ok = deviation <= value.rtol
@@ -138,15 +141,18 @@ def _exact(value: Printed, ours) -> tuple[str, bool]:
     digits = Decimal(1).scaleb(printed.as_tuple().exponent)
     # A printed tie such as 0.0745 may have been rounded either way.
     half = Decimal(repr(float(ours)))
-    ok = half.quantize(digits, ROUND_HALF_UP) == printed or abs(half - printed) <= digits / 2
+    rounded = half.quantize(digits, ROUND_HALF_UP, _EXACTLY)
+    ok = rounded == printed or abs(half - printed) <= digits / 2
     return ("reproduced", True) if ok else ("MISS: differs at the printed digits", False)
 
 
 def _spread(value: Printed, ours) -> tuple[str, bool]:
-    if not isinstance(ours, list) or len(ours) < 2 or not all(map(_is_number, ours)):
+    if not isinstance(ours, list) or len(ours) < 2 or not all(map(is_number, ours)):
         return "MISS: class spread needs a list of at least two numbers", False
+    if (printed := _number(value.printed)) is None:
+        return f"MISS: printed value {brief(value.printed)} is not a number", False
     low, high = min(ours), max(ours)
-    inside = low <= float(value.printed) <= high
+    inside = low <= float(printed) <= high
     text = f"our range [{low:.4g}, {high:.4g}] over n={len(ours)}"
     return (f"inside {text}", True) if inside else (f"MISS: outside {text}", False)
 
@@ -154,8 +160,8 @@ def _spread(value: Printed, ours) -> tuple[str, bool]:
 def _trend(_value: Printed, ours) -> tuple[str, bool]:
     if not isinstance(ours, dict) or not isinstance(ours.get("holds"), bool):
         return "MISS: class trend needs a dict with holds: true or false", False
-    notes = [f"p = {ours['probability']:.3g}"] if ours.get("probability") is not None else []
-    notes += [f"n = {ours['n']}"] if ours.get("n") is not None else []
+    notes = [f"p = {ours['probability']:.3g}"] if is_number(ours.get("probability")) else []
+    notes += [f"n = {ours['n']}"] if is_number(ours.get("n")) else []
     text = f" ({', '.join(notes)})" if notes else ""
     return ("holds" + text, True) if ours["holds"] else ("MISS: does not hold" + text, False)
 
@@ -163,7 +169,7 @@ def _trend(_value: Printed, ours) -> tuple[str, bool]:
 def _not_reproducible(value: Printed, ours) -> tuple[str, bool]:
     if value.expect is None:
         return "not reproducible", True
-    if not _is_number(ours):
+    if not is_number(ours):
         return "MISS: expected a number to set against `expect`", False
     low, high = value.expect
     if low <= ours <= high:
@@ -179,8 +185,15 @@ _RULES = {
 }
 
 
-def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+def _number(printed: str) -> Decimal | None:
+    """A printed value as a number of floating-point size, or None when it is none."""
+    try:
+        number = Decimal(printed)
+    except InvalidOperation:
+        return None
+    if not number.is_finite() or not -_LARGEST < number.as_tuple().exponent < _LARGEST:
+        return None
+    return number if number.adjusted() < _LARGEST else None
 
 
 def check(profile: str, stems: list[str] | None = None) -> list[dict]:
@@ -203,18 +216,21 @@ def read_values(folder: Path) -> tuple[dict, str | None]:
         return {}, None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return content["values"], content["dataset"]
-    except (ValueError, KeyError, TypeError) as error:
+        values, dataset = content["values"], content["dataset"]
+        if not isinstance(values, dict) or not isinstance(dataset, str | None):
+            raise ValueError("expected values by id and the name of a data set")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not a values file ({error}); run the notebook again") from error
+    return values, dataset
 
 
 def shown(ours) -> str:
     """Our value as short text for a table cell."""
     if isinstance(ours, dict):
         return "holds" if ours.get("holds") else "does not hold"
-    if isinstance(ours, list):
-        return f"{sum(ours) / len(ours):.5g} (mean of {len(ours)})" if ours else "[]"
-    return f"{ours:.6g}" if _is_number(ours) else str(ours)
+    if isinstance(ours, list) and ours and all(map(is_number, ours)):
+        return f"{sum(ours) / len(ours):.5g} (mean of {len(ours)})"
+    return f"{ours:.6g}" if is_number(ours) else str(ours)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -230,6 +246,12 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    target = paths.BUILD / options.profile / "check.json"
+    try:
+        files.write_text(target, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    except OSError as error:
+        print(f"error: {target} cannot be written ({error.strerror}); free it", file=sys.stderr)
+        return 2
     cells = [
         [r["id"], r["printed"], shown(r["ours"]), r["class"], r["verdict"]]
         for r in sorted(rows, key=lambda r: r["notebook"])
@@ -238,8 +260,6 @@ def main(arguments: list[str] | None = None) -> int:
     widths = [max(len(str(c[i])) for c in [heads, *cells]) for i in range(len(heads))]
     for line in [heads, *cells]:
         print(" | ".join(str(c).ljust(w) for c, w in zip(line, widths, strict=True)).rstrip())
-    target = paths.BUILD / options.profile / "check.json"
-    files.write_text(target, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     missed = [r for r in rows if not r["ok"]]
     print(f"\n{len(rows) - len(missed)} of {len(rows)} agree with their class.")
     if missed:

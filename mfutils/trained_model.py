@@ -138,6 +138,10 @@ def read_tensors(path, kind):
     """The dict in a file of tensors and plain values with "format" `kind`; or DataError."""
     path = Path(path)
     try:
+        # torch does not compare the checksums of its archive: a flipped bit would be a weight
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; train the model, or give its path") from None

@@ -329,3 +329,13 @@ def test_unknown_level():
     model = fit_cokriging([[[0.0], [0.5], [1.0]]], [[0.0, 1.0, 0.5]])
     with pytest.raises(InputError, match="level is 1"):
         model.predict([[0.2]], level=1)
+
+
+def test_a_high_fidelity_that_never_varies_is_a_constant():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(40, 1))
+    low = np.sin(6 * x[:, 0]) + 0.05 * rng.normal(size=40)
+    model = fit_cokriging([x, x[:8]], [low, np.full(8, 1.5)])
+    mean, std = model.predict(x)
+    assert np.allclose(mean, 1.5, atol=1e-3)
+    assert std.max() < 1e-2

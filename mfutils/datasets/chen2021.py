@@ -6,13 +6,11 @@ so experiment joins through `likely_mpid` of Kingsbury's table instead. Every la
 finds no structure is counted and listed. Serves sections 3.2 and 4.2.
 """
 
-import json
-import math
-
 import pandas as pd
 
 from mfutils.datasets import choice, originals, snapshot
 from mfutils.errors import DataError
+from mfutils.plain import is_number
 
 __all__ = ["labels", "load"]
 
@@ -65,7 +63,7 @@ def labels() -> tuple[pd.DataFrame, pd.DataFrame]:
 def _gap_table() -> dict[str, list[tuple[str, float]]]:
     path, _ = originals.require("chen2021_gaps")
     # Pairs, not a dict: a dict would silently keep the last of two rows with one id.
-    table = _read_json(path, object_pairs_hook=list)
+    table = originals.read_json(path, object_pairs_hook=list)
     wanted = (*_COMPUTED, *_BY_ICSD)
     found = dict(table) if _is_object(table) else {}
     absent = [name for name in wanted if not _is_object(found.get(name))]
@@ -84,7 +82,7 @@ def _is_object(value) -> bool:
 
 def _experiment() -> list[tuple[str, float]]:
     path, _ = originals.require("expt_gap_kingsbury")
-    table = _read_json(path)
+    table = originals.read_json(path)
     try:
         at = [table["columns"].index(name) for name in ("likely_mpid", "expt_gap")]
         return [(row[at[0]], row[at[1]]) for row in table["data"]]
@@ -98,12 +96,11 @@ def _sort_out(rows, fidelity: str, kept: list, skips: list) -> None:
     """Append usable (id, fidelity, gap) to `kept` and (id, fidelity, reason) to `skips`."""
     seen = set()
     for name, value in rows:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
         if not isinstance(name, str) or not name:
             reason = "no material id"
         elif name in seen:
             reason = "id repeated; the first value is kept"
-        elif not number or not math.isfinite(value):
+        elif not is_number(value):
             reason = "gap is not a finite number"
         elif value < 0:
             reason = "gap is negative"
@@ -112,11 +109,3 @@ def _sort_out(rows, fidelity: str, kept: list, skips: list) -> None:
             kept.append((name, fidelity, float(value)))
             continue
         skips.append((name if isinstance(name, str) else None, fidelity, reason))
-
-
-def _read_json(path, **options):
-    try:
-        with originals.open_text(path) as stream:
-            return json.load(stream, **options)
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error}); download it again") from error

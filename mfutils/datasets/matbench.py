@@ -8,8 +8,6 @@ committed; they are read where they lie in the data directory. Structures are tu
 arrays without building site objects, and rows that cannot be used are listed with the reason.
 """
 
-import json
-import math
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +16,7 @@ from mfutils import crystals, files
 from mfutils.datasets import originals, registry
 from mfutils.datasets.formulas import reduced_formula
 from mfutils.errors import DataError, InputError
+from mfutils.plain import brief, is_number
 
 __all__ = ["COLUMNS", "find", "load", "read"]
 
@@ -54,29 +53,21 @@ def read(path: Path, task: str) -> tuple[pd.DataFrame, tuple[crystals.Skip, ...]
     format, for repeated ids and for a value that is not a number.
     """
     path = Path(path)
-    with originals.open_text(path) as handle:
-        try:
-            content = json.load(handle)
-        except (ValueError, OSError, EOFError) as error:
-            reason = " ".join(str(error).split())
-            raise DataError(f"{path}: not JSON or cut short ({reason}); get it again") from error
+    content = originals.read_json(path)
     target = COLUMNS[task]
     _check_layout(path, content, ["structure", target])
     at = [content["columns"].index(name) for name in ("structure", target)]
     rows, skips, seen = [], [], set()
     for row, (name, entry) in enumerate(zip(content["index"], content["data"], strict=True)):
-        name = str(name)
+        if not isinstance(name, str):
+            raise DataError(f"{path}: row {row} has id {brief(name)}; expected text")
         if name in seen:
             raise DataError(f"{path}: id {name!r} stands twice; expected unique ids")
         seen.add(name)
         value = entry[at[1]]
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
+        if not is_number(value):
             raise DataError(
-                f"{path}: row {row} ({name}) has {target} {value!r}; expected a finite number"
+                f"{path}: row {row} ({name}) has {target} {brief(value)}; expected a finite number"
             )
         try:
             crystal = _crystal(entry[at[0]], name)
@@ -92,11 +83,13 @@ def read(path: Path, task: str) -> tuple[pd.DataFrame, tuple[crystals.Skip, ...]
 
 def _check_layout(path, content, wanted):
     """DataError unless `content` is a table in the split layout with the columns `wanted`."""
-    if not isinstance(content, dict) or not {"index", "columns", "data"} <= set(content):
+    table = content if isinstance(content, dict) else {}
+    parts = [table.get(key) for key in ("index", "columns", "data")]
+    if not all(isinstance(part, list) for part in parts):
         raise DataError(f"{path}: expected a table with index, columns and data")
     missing = [name for name in wanted if name not in content["columns"]]
     if missing:
-        found = ", ".join(map(str, content["columns"]))
+        found = ", ".join(map(brief, content["columns"]))
         raise DataError(f"{path}: no column {missing[0]!r}; the file has {found}")
     if len(content["index"]) != len(content["data"]):
         raise DataError(
@@ -118,12 +111,14 @@ def _crystal(entry, name):
         raise InputError(f"{name}: no lattice or sites; expected a structure") from None
     numbers = []
     for at, kinds in enumerate(species):
-        if len(kinds) != 1 or abs(kinds[0].get("occu", 1) - 1) > 1e-6:
+        kind = kinds[0] if isinstance(kinds, list) and len(kinds) == 1 else None
+        share = kind.get("occu", 1) if isinstance(kind, dict) else None
+        if not is_number(share) or abs(share - 1) > 1e-6:
             raise InputError(
                 f"{name}: partial occupancy at site {at}; expected one element with occupancy 1"
             )
-        symbol = kinds[0].get("element")
-        if symbol not in crystals.ATOMIC_NUMBERS:
-            raise InputError(f"{name}: unknown element {symbol!r} at site {at}")
+        symbol = kind.get("element")
+        if not isinstance(symbol, str) or symbol not in crystals.ATOMIC_NUMBERS:
+            raise InputError(f"{name}: unknown element {brief(symbol)} at site {at}")
         numbers.append(crystals.ATOMIC_NUMBERS[symbol])
     return crystals.from_arrays(lattice, positions, numbers, name=name)

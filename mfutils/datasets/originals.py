@@ -8,34 +8,46 @@ Where an original publishes no checksum, `make data` records the one of the firs
 
 import gzip
 import io
+import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TextIO
-
-import yaml
 
 from mfutils import files, paths
 from mfutils.datasets import registry
 from mfutils.errors import DataError, InputError
+from mfutils.plain import brief, read_yaml
 
-__all__ = ["CHECKSUMS", "find", "open_text", "recorded", "require", "sources"]
+__all__ = [
+    "CHECKSUMS",
+    "UNREADABLE",
+    "find",
+    "open_text",
+    "read_json",
+    "recorded",
+    "require",
+    "sources",
+]
 
 CHECKSUMS = "checksums.yaml"
+# What reading a damaged file raises, compressed or not
+UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError)
 
 
 def sources(path: Path | None = None) -> dict[str, dict]:
     """Name -> {files, url or listing, sha256, licence, description, cite} of every original."""
     path = path or paths.DATA / "sources.yaml"
-    try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be read ({reason}); restore it from git") from error
+    table = read_yaml(path, remedy="restore it from git")
     for name, entry in table.items() if isinstance(table, dict) else [("the file", None)]:
-        if not isinstance(entry, dict) or not entry.get("files"):
-            raise DataError(f"{path}: {name!r} has no list of files; restore it from git")
-        if not (entry.get("url") or entry.get("listing")):
-            raise DataError(f"{path}: {name!r} has neither url nor listing; restore it from git")
+        entry = entry if isinstance(entry, dict) else {}
+        names = entry.get("files")
+        if not isinstance(names, list) or not names or not all(map(_is_text, names)):
+            raise DataError(f"{path}: {brief(name)} has no list of files; restore it from git")
+        if not (_is_text(entry.get("url")) or _is_text(entry.get("listing"))):
+            raise DataError(
+                f"{path}: {brief(name)} has neither url nor listing; restore it from git"
+            )
     return table
 
 
@@ -75,18 +87,16 @@ def require(name: str) -> tuple[Path, str]:
 def recorded(folder: Path) -> dict[str, str]:
     """File name -> SHA-256 as recorded in the data directory `folder`; empty when none is."""
     path = folder / CHECKSUMS
-    try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{path}: cannot be read ({reason}); delete it and run `make data`"
-        ) from error
-    if not isinstance(table, dict):
+    table = read_yaml(path, remedy="delete it and run `make data`")
+    if not isinstance(table, dict) or not all(map(_is_text, [*table, *table.values()])):
         raise DataError(f"{path}: expected file names with checksums; delete it, run `make data`")
     return table
+
+
+def _is_text(value) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def open_text(path: Path) -> TextIO:
@@ -108,5 +118,19 @@ def open_text(path: Path) -> TextIO:
                 raise DataError(f"{path}: zip holds {len(names)} files; expected one JSON file")
             return io.TextIOWrapper(archive.open(names[0]), encoding="utf-8")
         return open(path, encoding="utf-8")
-    except (OSError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path}: cannot be opened ({error}); download it again") from error
+
+
+def read_json(path: Path, **options):
+    """Content of a JSON file, plain, gzipped or zipped; DataError when it cannot be read."""
+    try:
+        with open_text(path) as stream:
+            return json.load(stream, **options)
+    except DataError:
+        raise
+    except (*UNREADABLE, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path}: not readable as JSON or cut short ({reason}); download it again"
+        ) from error

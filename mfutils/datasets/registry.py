@@ -9,10 +9,9 @@ their loaders call `note`. Every chapter reads its data through this module.
 import os
 from pathlib import Path
 
-import yaml
-
 from mfutils import files, paths
 from mfutils.errors import DataError, InputError
+from mfutils.plain import brief, read_yaml
 
 __all__ = [
     "ACCESS_LOG",
@@ -39,19 +38,15 @@ def entries(registry: Path | None = None) -> dict[str, dict]:
     Raises DataError when the registry is missing, unreadable or incomplete.
     """
     registry = registry or paths.DATA / "registry.yaml"
-    try:
-        table = yaml.safe_load(registry.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{registry}: cannot be read ({reason}); restore it with `git checkout {registry.name}`"
-        ) from error
+    table = read_yaml(registry, remedy=f"restore it with `git checkout {registry.name}`")
     if not isinstance(table, dict):
         raise DataError(f"{registry}: expected a mapping of names to entries; restore it from git")
     for name, entry in table.items():
-        missing = [f for f in _FIELDS if not isinstance(entry, dict) or not entry.get(f)]
+        fields = entry if isinstance(entry, dict) else {}
+        missing = [f for f in _FIELDS if not isinstance(fields.get(f), str) or not fields[f]]
         if missing:
-            raise DataError(f"{registry}: entry {name!r} lacks {', '.join(missing)}; add them")
+            lacking = ", ".join(missing)
+            raise DataError(f"{registry}: entry {brief(name)} lacks {lacking} as text; add them")
     return table
 
 

@@ -9,10 +9,8 @@ read it. Memory stays far below the size of the original. Serves sections 3.2 an
 import hashlib
 import json
 import logging
-import math
 import os
 import uuid
-import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -26,6 +24,7 @@ from mfutils import cif, files, paths
 from mfutils.code_hash import code_hash, fingerprint
 from mfutils.datasets import formulas, originals, tables
 from mfutils.errors import DataError, InputError
+from mfutils.plain import brief, is_number
 
 __all__ = ["entries", "load"]
 
@@ -85,8 +84,12 @@ def entries(path: Path) -> Iterator[dict]:
                     ) from None
                 text, at = text[at:] + _more(stream, path, count), 0
                 continue
+            except (ValueError, RecursionError) as error:  # numbers or nesting beyond any limit
+                raise DataError(
+                    f"{path}: entry {count} is not readable ({error}); download the file again"
+                ) from None
             if not isinstance(entry, dict):
-                raise DataError(f"{path}: entry {count} is {entry!r:.40}; expected an object")
+                raise DataError(f"{path}: entry {count} is {brief(entry)}; expected an object")
             yield entry
             count += 1
             if at > _CHUNK:
@@ -96,7 +99,7 @@ def entries(path: Path) -> Iterator[dict]:
 def _more(stream, path: Path, count: int) -> str:
     try:
         text = stream.read(_CHUNK)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except originals.UNREADABLE as error:
         raise DataError(
             f"{path}: damaged after entry {count} ({error}); download the file again"
         ) from error
@@ -151,8 +154,7 @@ def _row(entry: dict, seen: set[str], skips: list[list[str]]) -> dict | None:
 
 def _number(value) -> float | None:
     """`value` when it is a finite number; anything else is unknown, as in the original."""
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if known else None
+    return float(value) if is_number(value) else None
 
 
 _SCHEMA = pa.schema(

@@ -9,22 +9,18 @@ that several notebooks share. Unknown, missing and mistyped parameters are error
 import ast
 import json
 import re
-import reprlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from mfutils import paths
 from mfutils.errors import InputError
+from mfutils.plain import brief, is_number, read_yaml
 
 __all__ = ["Parameter", "code_cells", "declared", "profile_table", "read_notebook", "resolve"]
 
 _SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 _TYPES = (*_SCALARS, "list[int]", "list[float]", "list[str]")
-_SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxstring = 2, 60
 
 
 @dataclass(frozen=True)
@@ -127,23 +123,15 @@ def _typed(name: str, kind: str, value, where: str):
     if kind.startswith("list["):
         if isinstance(value, list):
             return [_typed(name, kind[5:-1], item, where) for item in value]
-    elif kind == "float" and type(value) in (int, float) and abs(value) <= sys.float_info.max:
+    elif kind == "float" and is_number(value):
         return float(value)
     elif kind != "float" and type(value) is _SCALARS[kind] and _fits(value):
         return value
-    raise InputError(f"{where}: parameter {name} must be {kind}, found {_shown(value)}; correct it")
+    raise InputError(f"{where}: parameter {name} must be {kind}, found {brief(value)}; correct it")
 
 
 def _fits(value) -> bool:
     return not isinstance(value, int) or abs(value) <= sys.maxsize
-
-
-def _shown(value) -> str:
-    """`value` for a message, cut short; YAML's aliases can stand for more than memory holds."""
-    try:
-        return _SHORT.repr(value)
-    except ValueError:
-        return "a number of thousands of digits"
 
 
 def profile_table(profile: str) -> dict[str, dict]:
@@ -155,17 +143,13 @@ def profile_table(profile: str) -> dict[str, dict]:
     known = sorted(p.stem for p in paths.PROFILES.glob("*.yaml"))
     if profile not in known:
         raise InputError(f"unknown profile {profile!r}; known profiles: {', '.join(known)}")
-    try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except Exception as error:  # the constructors of dates, numbers and tags raise many kinds
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(f"{path}: not valid YAML ({reason})") from error
+    table = read_yaml(path, remedy="correct the file") or {}
     if not isinstance(table, dict) or not all(isinstance(v or {}, dict) for v in table.values()):
         raise InputError(f"{path}: expected one mapping of parameters per notebook stem")
     stems = {p.stem for p in paths.NOTEBOOKS.glob("*.ipynb")}
     for key in table:
         if key != "common" and key not in stems:
-            raise InputError(f"{path}: {_shown(key)} is not a notebook; remove it or rename it")
+            raise InputError(f"{path}: {brief(key)} is not a notebook; remove it or rename it")
     return {key: value or {} for key, value in table.items()}
 
 
@@ -183,7 +167,7 @@ def resolve(stem: str, notebook: dict, profile: str, overrides: dict | None = No
         if name not in parameters:
             known = ", ".join(parameters) or "none"
             raise InputError(
-                f"{where} has unknown parameter {_shown(name)}; the notebook has: {known}"
+                f"{where} has unknown parameter {brief(name)}; the notebook has: {known}"
             )
     if missing := [name for name in parameters if name not in given]:
         raise InputError(f"{where} lacks {', '.join(missing)}; give every parameter a value")
