@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from sphinx.errors import SphinxError
 
 from mfutils import artifacts, paths, plots
-from mfutils.book import build, mathml, pages
+from mfutils.book import build, full_scale, mathml, pages
 from mfutils.errors import DataError, InputError
 
 TOPICS = {"01_1_first": "A capacious hypotenuse", "02_1_second": "Nothing of the kind"}
@@ -32,6 +32,7 @@ def site(tmp_path_factory):
         (root / "BUILD/quick/executed").mkdir(parents=True)
         for stem, text in TOPICS.items():
             _notebook(root, stem, text)
+        _at_full_scale(root, "01_1_first")
         yield build.build("quick", root / "out").parent
 
 
@@ -62,6 +63,17 @@ def _notebook(root, stem, text):
     notebook = new_notebook(cells=cells, metadata={"kernelspec": kernel})
     for folder in (root / "BUILD/quick/executed", root / "NOTEBOOKS"):
         nbformat.write(notebook, folder / f"{stem}.ipynb")
+
+
+def _at_full_scale(root, stem):
+    """Results of the full profile, with another value than the quick ones."""
+    folder = root / "FIGURES/full" / stem
+    shutil.copytree(root / "FIGURES/quick" / stem, folder)
+    values = json.loads((folder / "values.json").read_text(encoding="utf-8"))
+    values["values"]["a.b"] = 0.1189
+    (folder / "values.json").write_text(json.dumps(values), encoding="utf-8")
+    stamp = {"inputs": {"parameters": {"seed": 7, "sizes": [1, 2]}}}
+    (folder / "stamp.json").write_text(json.dumps(stamp), encoding="utf-8")
 
 
 def test_an_equation_becomes_mathml():
@@ -127,7 +139,28 @@ def test_printed_values_stand_beside_ours(site):
     assert first.loc[0, ["where", "printed", "ours", "class"]].tolist() == [
         "Table 1 | left", 0.12, 0.1234, "exact",
     ]  # fmt: skip
+    assert first.loc[0, "at full scale"] == 0.1189
+    assert "at full scale" not in second
     assert len(first) == len(second) == 1
+
+
+def test_results_at_full_scale_have_pages_of_their_own(site):
+    page = (site / "full/01_1_first.html").read_text(encoding="utf-8")
+    points, beside, knobs = pd.read_html(io.StringIO(page))
+    assert points.columns.tolist() == ["x", "y"]
+    assert beside.loc[0, "ours"] == 0.1189
+    assert knobs["value"].tolist() == ["7", "[1, 2]"]
+    assert 'alt="A line. Plotted quantities: x, y"' in page
+    assert "1.1 Topic, at the study" in page
+    assert "../full/01_1_first.html" in (site / "notebooks/01_1_first.html").read_text()
+    assert not (site / "full/01_2_second.html").exists()
+
+
+def test_full_results_without_a_stamp_are_an_error(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    shutil.copytree(paths.BUILD.parent / "FIGURES/quick/01_1_first", tmp_path / "full/01_1_first")
+    with pytest.raises(DataError, match=r"01_1_first: cannot be read .*restore it from git"):
+        full_scale.write_pages(["01_1_first"], tmp_path / "pages")
 
 
 PICTURES = """return [...document.images].filter(i => i.offsetParent !== null)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from mfutils import paths, published
-from mfutils.book import pages, printed
+from mfutils.book import full_scale, pages, printed
 from mfutils.errors import DataError, InputError
 
 __all__ = ["CHAPTERS", "build", "collect"]
@@ -58,14 +58,20 @@ def collect(profile: str, source: Path) -> list[str]:
         )
     if source.exists():
         shutil.rmtree(source)
+    full = [] if profile == "full" else full_scale.write_pages(stems, source / "full")
     for stem in stems:
         figures = paths.FIGURES / profile / stem
         pages.write_page(
-            executed / f"{stem}.ipynb", figures, source / "notebooks", saved=_saved(figures)
+            executed / f"{stem}.ipynb",
+            figures,
+            source / "notebooks",
+            saved=_saved(figures),
+            full=stem in full,
         )
-    (source / "printed.md").write_text(
-        printed.printed_page(published.check(profile), profile=profile), encoding="utf-8"
+    beside = printed.printed_page(
+        published.check(profile), profile=profile, full=published.check("full", full)
     )
+    (source / "printed.md").write_text(beside, encoding="utf-8")
     for name in (*_DOCUMENTS, *_FILES):
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,11 +79,11 @@ def collect(profile: str, source: Path) -> list[str]:
     chinese = source / "README.zh-CN.md"
     home = chinese.read_text(encoding="utf-8").replace("](README.md)", "](index.md)")
     chinese.write_text(home, encoding="utf-8")
-    _write_index(stems, source)
+    _write_index(stems, source, ["full/index"] if full else [])
     return stems
 
 
-def _write_index(stems, source):
+def _write_index(stems, source, full):
     """README as the first page, the pictures that it shows, and the table of contents."""
     text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
     for picture in set(re.findall(r"\]\((figures/[^)]+)\)", text)):
@@ -92,7 +98,8 @@ def _write_index(stems, source):
         inside = [f"notebooks/{s}" for s in stems if int(s[:2]) == chapter]
         if inside:
             parts.append(_toctree(f"{chapter} {title}", inside))
-    parts.append(_toctree("About", ["printed", *(d.removesuffix(".md") for d in _DOCUMENTS)]))
+    documents = [name.removesuffix(".md") for name in _DOCUMENTS]
+    parts.append(_toctree("About", ["printed", *full, *documents]))
     (source / "index.md").write_text("\n".join(parts), encoding="utf-8")
 
 

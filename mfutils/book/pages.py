@@ -7,14 +7,12 @@ that the notebook passed to `artifacts.save_figure` and `artifacts.save_table`.
 
 import ast
 import copy
-import csv
-import shutil
 from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_markdown_cell
 
-from mfutils.errors import DataError
+from mfutils.book import exhibits
 
 __all__ = ["saved_names", "write_page"]
 
@@ -41,12 +39,15 @@ def _plain(source):
     return "\n".join("" if line.lstrip()[:1] in "%!" else line for line in source.splitlines())
 
 
-def write_page(executed: Path, figures: Path, target: Path, *, saved: dict) -> Path:
+def write_page(
+    executed: Path, figures: Path, target: Path, *, saved: dict, full: bool = False
+) -> Path:
     """Write the page of one executed notebook into the folder `target`.
 
     figures is the folder of its artifacts and saved what it recorded about them (name ->
     kind, caption). Files that the page shows or links to are copied beside it, the notebook
-    without outputs among them. Returns the path of the page.
+    without outputs among them. full: link to the page of the results at full scale. Returns the
+    path of the page.
     Raises DataError when a file of a recorded figure or table is not there.
     """
     notebook = nbformat.read(executed, as_version=4)
@@ -66,11 +67,15 @@ def write_page(executed: Path, figures: Path, target: Path, *, saved: dict) -> P
                 _fold(cell, "Show a solution")
         cells.append(cell)
         for kind, name in names:
-            show = _figure if kind == "figure" else _table
             note = saved[name].get("caption") or name.replace("_", " ")
-            text = show(executed.stem, name, note, figures, assets)
+            if kind == "figure":
+                text = exhibits.figure(executed.stem, name, note, figures, assets)
+            else:
+                text = exhibits.table(name, note, figures, assets)
             cells.append(new_markdown_cell(text, id=f"{kind}-{name}"[:64]))
     links = f"{{download}}`Notebook <{executed.stem}/{executed.stem}.ipynb>` without outputs"
+    if full:
+        links += f". {{doc}}`Results at the study's scale <../full/{executed.stem}>`"
     cells.insert(1, new_markdown_cell(links, id="download"))
     notebook.cells = cells
     page = target / executed.name
@@ -111,29 +116,3 @@ def _download(notebook, path):
             cell.outputs, cell.execution_count = [], None
     plain.metadata.pop("papermill", None)
     nbformat.write(plain, path)
-
-
-def _copied(name, suffix, figures, assets):
-    source = figures / f"{name}{suffix}"
-    if not source.exists():
-        raise DataError(f"{source} is missing; run the notebook again")
-    shutil.copy2(source, assets / source.name)
-    return f"{assets.name}/{source.name}"
-
-
-def _figure(stem, name, caption, figures, assets):
-    picture = _copied(name, ".png", figures, assets)
-    data = _copied(name, ".csv", figures, assets)
-    vector = _copied(name, ".svg", figures, assets)
-    with open(assets / f"{name}.csv", encoding="utf-8", newline="") as lines:
-        columns = ", ".join(next(csv.reader(lines)))
-    described = f"{caption}. Plotted quantities: {columns}".replace("\n", " ")
-    return (
-        f"```{{figure}} {picture}\n:name: {stem}-{name}\n:alt: {described}\n:width: 100%\n\n"
-        f"{caption}. {{download}}`Data <{data}>`, {{download}}`SVG <{vector}>`.\n```"
-    )
-
-
-def _table(stem, name, caption, figures, assets):
-    data = _copied(name, ".csv", figures, assets)
-    return f"*{caption}.* {{download}}`Data <{data}>`"

@@ -1,0 +1,47 @@
+"""Figures and tables as the book shows them: with number, caption, data and alternative text."""
+
+import csv
+import shutil
+
+from mfutils.errors import DataError
+
+__all__ = ["figure", "table", "written_table"]
+
+
+def _copied(name, suffix, figures, assets):
+    source = figures / f"{name}{suffix}"
+    if not source.exists():
+        raise DataError(f"{source} is missing; run the notebook again")
+    shutil.copy2(source, assets / source.name)
+    return f"{assets.name}/{source.name}"
+
+
+def figure(label, name, caption, figures, assets):
+    """Markdown of the figure `name` of the folder figures, numbered under the label.
+
+    Its picture, its data and its vector form are copied to the folder assets, beside the page.
+    Raises DataError when one is missing.
+    """
+    picture = _copied(name, ".png", figures, assets)
+    data = _copied(name, ".csv", figures, assets)
+    vector = _copied(name, ".svg", figures, assets)
+    with open(assets / f"{name}.csv", encoding="utf-8", newline="") as lines:
+        columns = ", ".join(next(csv.reader(lines)))
+    described = f"{caption}. Plotted quantities: {columns}".replace("\n", " ")
+    return (
+        f"```{{figure}} {picture}\n:name: {label}-{name}\n:alt: {described}\n:width: 100%\n\n"
+        f"{caption}. {{download}}`Data <{data}>`, {{download}}`SVG <{vector}>`.\n```"
+    )
+
+
+def table(name, caption, figures, assets):
+    """Markdown of the caption of a table that the page shows already, with its data."""
+    return f"*{caption}.* {{download}}`Data <{_copied(name, '.csv', figures, assets)}>`"
+
+
+def written_table(name, caption, figures, assets):
+    """`table`, followed by the rows as the notebook wrote them."""
+    head = table(name, caption, figures, assets)
+    lines = (figures / f"{name}.md").read_text(encoding="utf-8").splitlines()
+    rows = "\n".join(line for line in lines if line.startswith("|"))
+    return f"{head}\n\n{rows}"

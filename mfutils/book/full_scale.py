@@ -1,0 +1,75 @@
+"""Pages of the committed results at the scale of the study, one per notebook.
+
+The notebooks of a book have run in one profile, by default a quick one. What `figures/full` holds
+of the same notebooks, figures, tables and values, stands on pages of its own.
+"""
+
+import json
+from pathlib import Path
+
+from mfutils import paths, published
+from mfutils.book import exhibits
+from mfutils.book.pages import saved_names
+from mfutils.book.printed import values_table
+from mfutils.errors import DataError
+from mfutils.runner import parameters
+
+__all__ = ["write_pages"]
+
+_DATA = {"chen2021": "the study's own band gaps", "open": "the embedded crystals"}
+
+
+def write_pages(stems: list[str], target: Path) -> list[str]:
+    """Write the page of every notebook that has full results into `target`, and their index.
+
+    Returns the stems with a page. Raises DataError for results that cannot be read.
+    """
+    found = [stem for stem in stems if (paths.FIGURES / "full" / stem / "values.json").exists()]
+    for stem in found:
+        _write_page(stem, target)
+    if found:
+        listed = "\n".join(found)
+        (target / "index.md").write_text(
+            "# At the study's scale\n\nResults of the full profile, from the committed folder "
+            "`figures/full`. The notebooks of this book ran at a smaller scale and explain them.\n"
+            f"\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n",
+            encoding="utf-8",
+        )
+    return found
+
+
+def _write_page(stem, target):
+    figures, assets = paths.FIGURES / "full" / stem, target / stem
+    assets.mkdir(parents=True)
+    saved, dataset, settings = _recorded(figures)
+    notebook = parameters.read_notebook(paths.NOTEBOOKS / f"{stem}.ipynb")
+    title = "".join(notebook["cells"][0]["source"]).partition("\n")[0].removeprefix("# ")
+    about = f"Data: {_DATA[dataset]}. " if dataset in _DATA else ""
+    parts = [
+        f"# {title}, at the study's scale",
+        f"{about}{{doc}}`The notebook <../notebooks/{stem}>` explains what is shown here.",
+    ]
+    cells = parameters.code_cells(notebook)
+    in_order = [name for cell in cells for _, name in saved_names(cell["source"])]
+    for name in dict.fromkeys([*(n for n in in_order if n in saved), *saved]):
+        caption = saved[name].get("caption") or name.replace("_", " ")
+        if saved[name].get("kind") == "figure":
+            parts.append(exhibits.figure(f"full-{stem}", name, caption, figures, assets))
+        else:
+            parts.append(exhibits.written_table(name, caption, figures, assets))
+    if rows := published.check("full", [stem]):
+        parts += ["## Printed beside ours", values_table(rows)]
+    knobs = ["| parameter | value |", "|---|---|"]
+    knobs += [f"| `{name}` | {value} |" for name, value in settings.items()]
+    parts += ["## Parameters of this run", "\n".join(knobs)]
+    (target / f"{stem}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _recorded(figures):
+    """(artifacts, data set, parameters) of a run, from its values and its stamp."""
+    try:
+        values = json.loads((figures / "values.json").read_text(encoding="utf-8"))
+        stamp = json.loads((figures / "stamp.json").read_text(encoding="utf-8"))
+        return values["artifacts"], values["dataset"], stamp["inputs"]["parameters"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{figures}: cannot be read ({error}); restore it from git") from error
