@@ -28,6 +28,19 @@ def data():
     return gap_graphs.load("open", cutoff=8.0, max_neighbors=12)
 
 
+def test_labels_of_several_fidelities(data):
+    out = data.rows("exp")
+    labels = data.labels(("mp_pbe", "oqmd_pbe"), np.random.default_rng(0), without=out, samples=300)
+    assert np.isin(labels.index, out).sum() == 0
+    names, counts = np.unique(labels.fidelity, return_counts=True)
+    assert dict(zip(names, counts, strict=True)) == {"mp_pbe": 300, "oqmd_pbe": 300}
+    for name in names:
+        own = labels.fidelity == name
+        assert np.array_equal(labels.target[own], data.gap(name)[labels.index[own]])
+    everything = data.labels(("mp_pbe",), np.random.default_rng(0))
+    assert np.array_equal(everything.index, data.rows("mp_pbe"))
+
+
 @pytest.fixture(scope="module")
 def result():
     return protocols.member(**JOB)
