@@ -151,7 +151,7 @@ def test_results_at_full_scale_have_pages_of_their_own(site):
     assert beside.loc[0, "ours"] == 0.1189
     assert knobs["value"].tolist() == ["7", "[1, 2]"]
     assert 'alt="A line. Plotted quantities: x, y"' in page
-    assert "1.1 Topic, at the study" in page
+    assert "scale: 1.1 Topic" in page
     assert "../full/01_1_first.html" in (site / "notebooks/01_1_first.html").read_text()
     assert not (site / "full/01_2_second.html").exists()
 

@@ -25,10 +25,10 @@ def write_pages(stems: list[str], target: Path) -> list[str]:
     Returns the stems with a page. Raises DataError for results that cannot be read.
     """
     found = [stem for stem in stems if (paths.FIGURES / "full" / stem / "values.json").exists()]
-    for stem in found:
-        _write_page(stem, target)
+    titles = [_write_page(stem, target) for stem in found]
     if found:
-        listed = "\n".join(found)
+        # the bare titles: the suffix of every page would fill the navigation
+        listed = "\n".join(f"{t} <{stem}>" for t, stem in zip(titles, found, strict=True))
         (target / "index.md").write_text(
             "# At the study's scale\n\nResults of the full profile, from the committed folder "
             "`figures/full`. The notebooks of this book ran at a smaller scale and explain them.\n"
@@ -39,6 +39,7 @@ def write_pages(stems: list[str], target: Path) -> list[str]:
 
 
 def _write_page(stem, target):
+    """Write one page; returns the title of its notebook."""
     figures, assets = paths.FIGURES / "full" / stem, target / stem
     assets.mkdir(parents=True)
     saved, dataset, settings = _recorded(figures)
@@ -46,7 +47,7 @@ def _write_page(stem, target):
     title = "".join(notebook["cells"][0]["source"]).partition("\n")[0].removeprefix("# ")
     about = f"Data: {_DATA[dataset]}. " if dataset in _DATA else ""
     parts = [
-        f"# {title}, at the study's scale",
+        f"# At the study's scale: {title}",
         f"{about}{{doc}}`The notebook <../notebooks/{stem}>` explains what is shown here.",
     ]
     cells = parameters.code_cells(notebook)
@@ -63,6 +64,7 @@ def _write_page(stem, target):
     knobs += [f"| `{name}` | {value} |" for name, value in settings.items()]
     parts += ["## Parameters of this run", "\n".join(knobs)]
     (target / f"{stem}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return title
 
 
 def _recorded(figures):
