@@ -70,7 +70,8 @@ def test_clean_labels_that_stop_are_reported(case):
     result = train_weighted(**job(case, masks(case, ["ABCD"]), stop="clean"))
     kept = case.partition.members("D", validates=True)
     expected = np.abs(result["prediction"] - case.true)[kept].mean()
-    assert result["steps"][0]["clean_mae"] == pytest.approx(expected)
+    # single precision: the processor decides about the last digits of a forward pass
+    assert result["steps"][0]["clean_mae"] == pytest.approx(expected, rel=1e-5)
     assert np.abs(result["error"]).mean() == pytest.approx(result["steps"][0]["mae"], rel=1e-5)
 
 
