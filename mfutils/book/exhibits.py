@@ -5,7 +5,7 @@ import shutil
 
 from mfutils.errors import DataError
 
-__all__ = ["figure", "table", "written_table"]
+__all__ = ["caption_of", "figure", "table", "written_table"]
 
 
 def _copied(name, suffix, figures, assets):
@@ -14,6 +14,11 @@ def _copied(name, suffix, figures, assets):
         raise DataError(f"{source} is missing; run the notebook again")
     shutil.copy2(source, assets / source.name)
     return f"{assets.name}/{source.name}"
+
+
+def caption_of(name, saved):
+    """Caption that the notebook recorded for the artifact `name`, else its name in words."""
+    return saved[name].get("caption") or name.replace("_", " ")
 
 
 def figure(label, name, caption, figures, assets):

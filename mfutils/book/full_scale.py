@@ -53,7 +53,7 @@ def _write_page(stem, target):
     cells = parameters.code_cells(notebook)
     in_order = [name for cell in cells for _, name in saved_names(cell["source"])]
     for name in dict.fromkeys([*(n for n in in_order if n in saved), *saved]):
-        caption = saved[name].get("caption") or name.replace("_", " ")
+        caption = exhibits.caption_of(name, saved)
         if saved[name].get("kind") == "figure":
             parts.append(exhibits.figure(f"full-{stem}", name, caption, figures, assets))
         else:

@@ -67,7 +67,7 @@ def write_page(
                 _fold(cell, "Show a solution")
         cells.append(cell)
         for kind, name in names:
-            note = saved[name].get("caption") or name.replace("_", " ")
+            note = exhibits.caption_of(name, saved)
             if kind == "figure":
                 text = exhibits.figure(executed.stem, name, note, figures, assets)
             else:
