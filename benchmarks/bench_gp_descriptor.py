@@ -1,4 +1,4 @@
-"""One Gaussian process on the descriptors of a network: `mfutils.gp` against GPyTorch with Adam.
+"""One Gaussian process on the descriptors of a network: `gp.exact` against GPyTorch with Adam.
 
     python benchmarks/bench_gp_descriptor.py [--rounds N] [--iterations N]
 
@@ -18,9 +18,12 @@ import warnings
 import torch
 from turns import entry, in_turns
 
-from mfutils import descriptor_gp, paths, protocols, sweep
+from mfutils import paths
+from mfutils.compendium import sweep
 from mfutils.errors import InputError
-from mfutils.scaling import Standardiser
+from mfutils.gp import descriptor_gp
+from mfutils.gp.inputs import Standardiser
+from mfutils.study.s03_2 import members
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -44,7 +47,7 @@ def network_job(epochs=60, samples=472):
 def descriptors(**size):
     """Descriptors (n, d) and gaps (n,) in eV of one network's own crystals."""
     folder = paths.CACHE / "bench_member"
-    result = sweep.run(protocols.member, [network_job(**size)], workers=1, folder=folder)[0]
+    result = sweep.run(members.member, [network_job(**size)], workers=1, folder=folder)[0]
     return result["descriptor_drawn"].astype(float), result["target_drawn"]
 
 

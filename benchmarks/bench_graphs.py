@@ -22,7 +22,8 @@ from ase.neighborlist import neighbor_list
 from pymatgen.core import Lattice, Structure
 from threadpoolctl import threadpool_limits
 
-from mfutils import crystals, graph_data, graphs, neighbors
+from mfutils.crystals import graph, graph_data, neighbors
+from mfutils.crystals import structure as structures
 from mfutils.datasets import registry
 
 CUTOFF, NEAREST = 8.0, 12
@@ -40,15 +41,15 @@ def embedded_crystals(count):
         table["numbers"].iloc[rows],
         strict=True,
     )
-    return [crystals.from_arrays(*arrays) for arrays in columns]
+    return [structures.from_arrays(*arrays) for arrays in columns]
 
 
 def ours_all(structure):
-    return graphs.build_graph(structure, cutoff=CUTOFF, max_neighbors=None)
+    return graph.build_graph(structure, cutoff=CUTOFF, max_neighbors=None)
 
 
 def ours_nearest(structure):
-    return graphs.build_graph(structure, cutoff=CUTOFF, max_neighbors=NEAREST)
+    return graph.build_graph(structure, cutoff=CUTOFF, max_neighbors=NEAREST)
 
 
 def pymatgen_all(structure):
@@ -78,7 +79,7 @@ def ase_nearest(atoms):
 
 def rows_of(answer):
     """(centre, neighbour, shift) rows and distances of any of the answers above."""
-    if isinstance(answer, graphs.Graph):
+    if isinstance(answer, graph.Graph):
         return (*answer.edge_index, answer.cell_shifts, answer.distances)
     if isinstance(answer, list):
         pairs = [

@@ -22,9 +22,11 @@ import torch
 from pymatgen.core import Lattice, Structure
 from threadpoolctl import threadpool_limits
 
-from mfutils import crystals, graph_data, graphs
+from mfutils.crystals import graph as graphs
+from mfutils.crystals import graph_data
+from mfutils.crystals import structure as structures
 from mfutils.datasets import registry
-from mfutils.megnet_matgl import ELEMENTS, from_matgl
+from mfutils.networks.megnet_matgl import ELEMENTS, from_matgl
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of its dependencies, at import
@@ -40,11 +42,11 @@ DISTANCE_TOLERANCE = 1e-4  # Angstrom; positions of the peer are single precisio
 def embedded_crystals(count):
     """`count` crystals of elements that matgl knows, spread evenly over the embedded data set."""
     table = pd.read_parquet(registry.path("open_bandgap"))
-    known = [crystals.ATOMIC_NUMBERS[symbol] for symbol in ELEMENTS]
+    known = [structures.ATOMIC_NUMBERS[symbol] for symbol in ELEMENTS]
     table = table[[np.isin(numbers, known).all() for numbers in table["numbers"]]]
     rows = table.iloc[np.unique(np.linspace(0, len(table) - 1, count).astype(int))]
     columns = zip(rows["lattice"], rows["frac_coords"], rows["numbers"], strict=True)
-    return [crystals.from_arrays(*arrays) for arrays in columns]
+    return [structures.from_arrays(*arrays) for arrays in columns]
 
 
 def matgl_graphs(structures):

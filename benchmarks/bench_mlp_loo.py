@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from turns import entry
 
-from mfutils import cross_validation as cv
-from mfutils import mlp
 from mfutils.datasets import battery
+from mfutils.study.s03_1 import folds as cv
+from mfutils.study.s03_1 import mlp
 
 SEEDS = range(42, 62)
 # Largest difference allowed between the two sides, Wh/kg; the energies span 0.2 to 496

@@ -1,4 +1,4 @@
-"""CGCNN written the plain way, twice: what `mfutils.cgcnn` is compared with.
+"""CGCNN written the plain way, twice: what `mfutils.networks.cgcnn` is compared with.
 
 `DenseCGCNN` is the published layer as printed: one row per edge, (self, neighbour, edge)
 concatenated, one dense matrix. `PyGCGCNN` puts torch_geometric's CGConv in its place; CGConv has
@@ -33,7 +33,7 @@ class DenseConvolution(nn.Module):
 
 
 class _Network(nn.Module):
-    """What the two have in common; weights are copied from a `mfutils.cgcnn.CGCNN`."""
+    """What the two have in common; weights are copied from a `mfutils.networks.cgcnn.CGCNN`."""
 
     def __init__(self, ours):
         super().__init__()

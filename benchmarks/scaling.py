@@ -73,8 +73,8 @@ def structures(source, count):
     """Graphs of `count` crystals, then epochs of CGCNN on them; peak memory after each."""
     from bench_cgcnn import stepper
 
-    from mfutils.cgcnn import CGCNN
-    from mfutils.graph_data import build_dataset
+    from mfutils.crystals.graph_data import build_dataset
+    from mfutils.networks.cgcnn import CGCNN
 
     settings = {"cutoff": 8.0, "max_neighbors": 12, "short": "grow", "progress": False}
     texts = crystals_of(source, count)
@@ -104,7 +104,7 @@ def processes(sizes):
     """Exact Gaussian processes on descriptors of a network."""
     from bench_gp_descriptor import descriptors
 
-    from mfutils.gp import fit_gp
+    from mfutils.gp.exact import fit_gp
 
     x, y = descriptors(epochs=10, samples=max(sizes))
     for n in sizes:
@@ -114,8 +114,8 @@ def processes(sizes):
 
 def networks(sizes, epochs):
     """Small networks of section 3.1, one by one and stacked in one tensor."""
-    from mfutils import mlp
     from mfutils.datasets import battery
+    from mfutils.study.s03_1 import mlp
 
     x, y = battery.features(battery.load())
     everything = mlp.initialise(range(max(sizes)))
@@ -137,7 +137,7 @@ def networks(sizes, epochs):
 
 def timed_member(seed, epochs):
     """One CGCNN member of section 3.2; returns (process, (its CPU seconds, its peak GiB))."""
-    from mfutils import protocols
+    from mfutils.study.s03_2 import members as protocols
 
     training = {"epochs": epochs, "patience": epochs}
     protocols.member(
@@ -148,7 +148,7 @@ def timed_member(seed, epochs):
 
 def members(count, workers, epochs):
     """A sweep of `count` members: CPU seconds in all, and of the process that has most."""
-    from mfutils import sweep
+    from mfutils.compendium import sweep
 
     jobs = [{"seed": seed, "epochs": epochs} for seed in range(count)]
     start = time.perf_counter()
@@ -167,7 +167,7 @@ def stacking(batches):
     import torch
     from bench_cgcnn import embedded_graphs, stepper, warmed_model
 
-    from mfutils import cgcnn_kernel
+    from mfutils.networks import cgcnn_kernel
 
     dataset = embedded_graphs(max(batches))
     step = stepper(warmed_model(dataset))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from readme import fill
 
-from mfutils import plots
+from mfutils.compendium import plots
 
 __all__ = ["exponent", "write"]
 

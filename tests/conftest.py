@@ -89,14 +89,16 @@ class Project:
     def files(self, stem: str) -> dict[str, bytes]:
         return {p.name: p.read_bytes() for p in sorted(self.folder(stem).iterdir())}
 
-    def command(self, *arguments: str, module="mfutils.runner") -> list[str]:
+    def command(self, *arguments: str, module="mfutils.compendium.runner") -> list[str]:
         return [sys.executable, "-m", module, "--profile", "smoke", *arguments]
 
     @property
     def environment(self) -> dict[str, str]:
         return os.environ | {"PYTHONPATH": str(self.root), "MFUTILS_DATA": str(self.root / "raw")}
 
-    def call(self, *arguments: str, module="mfutils.runner") -> subprocess.CompletedProcess:
+    def call(
+        self, *arguments: str, module="mfutils.compendium.runner"
+    ) -> subprocess.CompletedProcess:
         return subprocess.run(
             self.command(*arguments, module=module),
             cwd=self.root,

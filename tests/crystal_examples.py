@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mfutils.crystals import Crystal, from_arrays
+from mfutils.crystals.structure import Crystal, from_arrays
 
 KINDS = ("one_atom", "tiny", "skewed", "ordinary", "outside")
 

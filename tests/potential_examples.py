@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mfutils.soap import Environments
+from mfutils.forces.soap import Environments
 
 
 @dataclass

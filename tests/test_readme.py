@@ -6,7 +6,8 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from mfutils import paths, published
+from mfutils import paths
+from mfutils.compendium import published
 
 TEXT = (paths.ROOT / "README.md").read_text(encoding="utf-8")
 VERDICTS = TEXT.partition("| section | printed values |")[2].partition("\n\n")[0].splitlines()[2:]

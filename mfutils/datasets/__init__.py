@@ -1,1 +1,0 @@
-"""Data sets of the study: a verified registry and one loader per property."""

@@ -11,7 +11,7 @@ import logging
 import pandas as pd
 
 from mfutils.datasets import chen2021, registry, tables
-from mfutils.datasets.choice import FIDELITIES, available, resolve
+from mfutils.datasets.which import FIDELITIES, available, resolve
 from mfutils.errors import InputError
 
 __all__ = ["FIDELITIES", "available", "fidelities", "labels", "load", "resolve", "skipped"]
@@ -28,7 +28,7 @@ def fidelities(name: str = "auto") -> tuple[str, ...]:
 def load(name: str = "auto", *, columns: list[str] | None = None) -> pd.DataFrame:
     """One row per material: material_id, formula, structure, gap_<fidelity> in eV, and more.
 
-    `structure` holds `mfutils.crystals.Crystal` objects. A gap is NaN where a fidelity has
+    `structure` holds `structure.Crystal` objects. A gap is NaN where a fidelity has
     none. Both data sets have formation_energy_per_atom (eV/atom); `open` adds what
     data/README.md lists. `columns` limits what is read. Labels and crystals that had to be
     left out are counted in a warning in the log and listed by `skipped`. Raises DataError when a

@@ -8,14 +8,14 @@ finds no structure is counted and listed. Serves sections 3.2 and 4.2.
 
 import pandas as pd
 
-from mfutils.datasets import choice, originals, snapshot
+from mfutils.datasets import originals, snapshot, which
 from mfutils.errors import DataError
-from mfutils.plain import is_number
+from mfutils.plain_values import is_number
 
 __all__ = ["labels", "load"]
 
 _BY_ICSD = ("ordered_exp", "disordered_exp")
-_FIDELITIES = choice.FIDELITIES["chen2021"]
+_FIDELITIES = which.FIDELITIES["chen2021"]
 _COMPUTED = _FIDELITIES[:-1]
 _SKIP_COLUMNS = ["material_id", "fidelity", "reason"]
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from mfutils import crystals, files
+from mfutils import files
+from mfutils.crystals import structure
+from mfutils.crystals.formulas import reduced_formula
 from mfutils.datasets import originals, registry
-from mfutils.datasets.formulas import reduced_formula
 from mfutils.errors import DataError, InputError
-from mfutils.plain import brief, is_number
+from mfutils.plain_values import brief, is_number
 
 __all__ = ["COLUMNS", "find", "load", "read"]
 
@@ -33,7 +34,7 @@ def find(task: str) -> Path | None:
     return next((path for path in present if path.is_file()), None)
 
 
-def load(task: str) -> tuple[pd.DataFrame, tuple[crystals.Skip, ...]]:
+def load(task: str) -> tuple[pd.DataFrame, tuple[structure.Skip, ...]]:
     """`read` of the file of a task; DataError when the data directory has none."""
     path = find(task)
     if path is None:
@@ -45,7 +46,7 @@ def load(task: str) -> tuple[pd.DataFrame, tuple[crystals.Skip, ...]]:
     return read(path, task)
 
 
-def read(path: Path, task: str) -> tuple[pd.DataFrame, tuple[crystals.Skip, ...]]:
+def read(path: Path, task: str) -> tuple[pd.DataFrame, tuple[structure.Skip, ...]]:
     """(table, skips) of one file: material_id, formula, structure (Crystal), log_modulus.
 
     log_modulus is log10 of the modulus in GPa. skips lists rows without a usable crystal
@@ -72,7 +73,7 @@ def read(path: Path, task: str) -> tuple[pd.DataFrame, tuple[crystals.Skip, ...]
         try:
             crystal = _crystal(entry[at[0]], name)
         except InputError as error:
-            skips.append(crystals.Skip(row, name, str(error)))
+            skips.append(structure.Skip(row, name, str(error)))
             continue
         rows.append((name, reduced_formula(crystal.numbers), crystal, float(value)))
     if not rows:
@@ -118,7 +119,7 @@ def _crystal(entry, name):
                 f"{name}: partial occupancy at site {at}; expected one element with occupancy 1"
             )
         symbol = kind.get("element")
-        if not isinstance(symbol, str) or symbol not in crystals.ATOMIC_NUMBERS:
+        if not isinstance(symbol, str) or symbol not in structure.ATOMIC_NUMBERS:
             raise InputError(f"{name}: unknown element {brief(symbol)} at site {at}")
-        numbers.append(crystals.ATOMIC_NUMBERS[symbol])
-    return crystals.from_arrays(lattice, positions, numbers, name=name)
+        numbers.append(structure.ATOMIC_NUMBERS[symbol])
+    return structure.from_arrays(lattice, positions, numbers, name=name)

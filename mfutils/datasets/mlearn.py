@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from mfutils.crystals import ATOMIC_NUMBERS, Crystal
+from mfutils.crystals.structure import ATOMIC_NUMBERS, Crystal
 from mfutils.datasets import registry
 from mfutils.errors import InputError
 

@@ -17,7 +17,7 @@ from typing import TextIO
 from mfutils import files, paths
 from mfutils.datasets import registry
 from mfutils.errors import DataError, InputError
-from mfutils.plain import brief, read_yaml
+from mfutils.plain_values import brief, read_yaml
 
 __all__ = [
     "CHECKSUMS",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mfutils import files, paths
 from mfutils.errors import DataError, InputError
-from mfutils.plain import brief, read_yaml
+from mfutils.plain_values import brief, read_yaml
 
 __all__ = [
     "ACCESS_LOG",

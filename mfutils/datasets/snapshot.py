@@ -20,11 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from mfutils import cif, files, paths
+from mfutils import files, paths
 from mfutils.code_hash import code_hash, fingerprint
-from mfutils.datasets import formulas, originals, tables
+from mfutils.crystals import cif, formulas
+from mfutils.datasets import originals, tables
 from mfutils.errors import DataError, InputError
-from mfutils.plain import brief, is_number
+from mfutils.plain_values import brief, is_number
 
 __all__ = ["entries", "load"]
 

@@ -2,7 +2,7 @@
 
 Lattice (9), atomic numbers (n) and fractional coordinates (3n) are lists of plain numbers,
 which Parquet compresses well and reads in one buffer; in memory they become one column
-`structure` of `mfutils.crystals.Crystal`, whose arrays are views into that buffer. Both
+`structure` of `mfutils.crystals.structure.Crystal`, whose arrays are views into that buffer. Both
 data sets of sections 3.2 and 4.2 share this layout.
 """
 
@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mfutils.crystals import Crystal
+from mfutils.crystals.structure import Crystal
 from mfutils.errors import DataError
 
 __all__ = ["STRUCTURE_COLUMNS", "read", "structure_arrays"]

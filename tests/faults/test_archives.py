@@ -15,7 +15,8 @@ from collections import Counter
 import pytest
 from trials import damages, keep, one_line, trials
 
-from mfutils.datasets import download, originals, packages
+from mfutils.datasets import fetch, originals
+from mfutils.datasets.build import packages
 from mfutils.errors import DataError
 
 OUTSIDE = ("../evil", "../../evil", "/tmp/mfutils-evil", "a/../../../evil", "..\\evil", "ok/..")
@@ -115,10 +116,10 @@ def test_a_listing_cannot_choose_the_name_of_a_file(monkeypatch):
         def json(self):
             return [{"name": name, "download_url": "http://127.0.0.1/"} for name in OUTSIDE]
 
-    monkeypatch.setattr(download.transfer, "get", lambda *_: Response())
+    monkeypatch.setattr(fetch.transfer, "get", lambda *_: Response())
     entry = {"files": ["gaps.json.gz"], "listing": "http://127.0.0.1/listing"}
     with pytest.raises(DataError, match="no file named gaps") as caught:
-        download._resolve(None, entry)
+        fetch._resolve(None, entry)
     one_line(str(caught.value))
 
 
@@ -146,7 +147,7 @@ def test_damaged_archives_are_refused(tmp_path):
         part = tmp_path / f"{name}.part"
         for content in damages(whole, rng, trials(40, 1000)):
             part.write_bytes(content)
-            problem = download._unpacks(part, name)
+            problem = fetch._unpacks(part, name)
             outcomes["refused" if problem else content_of(part, name, text)] += 1
     assert "another content" not in outcomes
     keep("downloaded .gz and .zip originals with damaged bytes", "archives-unpack", outcomes)

@@ -16,7 +16,8 @@ import pytest
 import sweep_jobs
 from trials import STEM, disk, keep, nearly_full, one_line, read_only, trials
 
-from mfutils import files, sweep
+from mfutils import files
+from mfutils.compendium import sweep
 from mfutils.datasets import transfer
 from mfutils.errors import DataError
 

@@ -18,11 +18,13 @@ from mutations import damaged_bytes, damaged_text, damaged_tree
 from pymatgen.core import Lattice, Structure
 from trials import LONG, cpu_limit, keep, trials
 
-from mfutils import cif, paths, published
-from mfutils.crystals import Crystal
+from mfutils import paths
+from mfutils.compendium import published
+from mfutils.compendium.runner import parameters
+from mfutils.crystals import cif
+from mfutils.crystals.structure import Crystal
 from mfutils.datasets import battery, chen2021, matbench, originals, snapshot
 from mfutils.errors import InputError
-from mfutils.runner import parameters
 
 COUNT = trials(150, 10_000)
 fuzz = settings(
@@ -116,7 +118,7 @@ def check_crystal(crystal):
 
 
 def test_cif():
-    tally = Tally("fuzz-cif", "fuzzed CIF (mfutils.cif)")
+    tally = Tally("fuzz-cif", "fuzzed CIF (mfutils.crystals.cif)")
 
     @fuzz
     @given(damaged_text(*_cif_files()))
@@ -187,7 +189,7 @@ def check_values(values):
 
 
 def test_profile(place):
-    tally = Tally("fuzz-profile", "fuzzed profile (mfutils.runner.parameters)")
+    tally = Tally("fuzz-profile", "fuzzed profile (mfutils.compendium.runner.parameters)")
     path = place / "profiles" / "smoke.yaml"
     good = notebook()
 
@@ -202,7 +204,7 @@ def test_profile(place):
 
 
 def test_parameters_cell(place):
-    tally = Tally("fuzz-cell", "fuzzed parameters cell (mfutils.runner.parameters)")
+    tally = Tally("fuzz-cell", "fuzzed parameters cell (mfutils.compendium.runner.parameters)")
     (place / "profiles" / "smoke.yaml").write_text(PROFILE)
 
     @fuzz
@@ -215,7 +217,7 @@ def test_parameters_cell(place):
 
 
 def test_notebook_file(place):
-    tally = Tally("fuzz-notebook", "fuzzed notebook file (mfutils.runner.parameters)")
+    tally = Tally("fuzz-notebook", "fuzzed notebook file (mfutils.compendium.runner.parameters)")
     (place / "profiles" / "smoke.yaml").write_text(PROFILE)
     path = place / f"{STEM}.ipynb"
     tree = damaged_tree(notebook()).map(lambda tree: json.dumps(tree).encode())
@@ -261,7 +263,9 @@ OURS = {
 
 def test_published_values(folder):
     """The reader, and then the verdicts on what it has read."""
-    tally = Tally("fuzz-published", "fuzzed printed values (mfutils.published.load, compare)")
+    tally = Tally(
+        "fuzz-published", "fuzzed printed values (mfutils.compendium.published.load, compare)"
+    )
     path = folder / f"{STEM}.yaml"
 
     @fuzz
@@ -280,7 +284,9 @@ def test_published_values(folder):
 
 
 def test_recorded_values(folder):
-    tally = Tally("fuzz-values", "fuzzed values.json (mfutils.published.read_values, compare)")
+    tally = Tally(
+        "fuzz-values", "fuzzed values.json (mfutils.compendium.published.read_values, compare)"
+    )
     path = folder / f"{STEM}.yaml"
     place = folder / "values"
     place.mkdir()

@@ -34,7 +34,7 @@ def pick(project, runner, victim):
     found = processes_of(project.root)
     if victim == "everything":
         return found
-    sign = {"worker": "mfutils.runner.worker", "kernel": "ipykernel_launcher"}[victim]
+    sign = {"worker": "mfutils.compendium.runner.worker", "kernel": "ipykernel_launcher"}[victim]
     return [pid for pid in found if sign in command_line(pid)]
 
 

@@ -17,11 +17,11 @@ import torch
 from crystal_examples import KINDS, random_crystal
 from trials import cpu_limit, damages, keep, one_line, trials
 
-from mfutils import graph_cache
-from mfutils.cgcnn import CGCNN
+from mfutils.crystals import graph_cache
 from mfutils.errors import DataError, InputError
-from mfutils.samples import TargetScaler
-from mfutils.trained_model import TrainedModel, load_model, read_tensors
+from mfutils.networks.cgcnn import CGCNN
+from mfutils.networks.labels import TargetScaler
+from mfutils.networks.trained_model import TrainedModel, load_model, read_tensors
 
 CRYSTALS = [random_crystal(0, kind) for kind in KINDS]
 FORMAT = "mfutils graph model 1"

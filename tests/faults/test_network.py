@@ -67,7 +67,7 @@ def test_a_run_needs_no_network(tmp_path, alone):
 def test_downloads_say_so_in_one_line(tmp_path, alone):
     (tmp_path / "raw").mkdir()
     data = {"MFUTILS_DATA": str(tmp_path / "raw")}
-    done = call(alone, ["mfutils.datasets.download", "--retries", "0"], **data)
+    done = call(alone, ["mfutils.datasets.fetch", "--retries", "0"], **data)
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     assert len(lines) > 2

@@ -16,7 +16,7 @@ import pytest
 from trials import STEM, keep, trials
 
 from mfutils import paths
-from mfutils.runner import publish, staleness
+from mfutils.compendium.runner import publish, staleness
 
 FULL = OSError(28, "No space left on device")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT

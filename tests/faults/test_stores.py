@@ -17,14 +17,16 @@ from compendium import light
 from crystal_examples import KINDS, random_crystal
 from trials import STEM, damages, keep, one_line, trials
 
-from mfutils import graph_cache, paths, sweep
+from mfutils import paths
+from mfutils.compendium import sweep
+from mfutils.compendium.runner import staleness
+from mfutils.crystals import graph_cache
 from mfutils.datasets import registry, tables
-from mfutils.runner import staleness
 
 CRYSTALS = [random_crystal(0, kind) for kind in KINDS]
 INPUTS = {
     "code": "a", "lock": "b", "published": "c",
-    "modules": {"mfutils.gp": "d"}, "parameters": {"seed": 1, "dataset": "open"},
+    "modules": {"mfutils.gp.exact": "d"}, "parameters": {"seed": 1, "dataset": "open"},
 }  # fmt: skip
 
 
@@ -144,13 +146,13 @@ def test_costs_and_values(tmp_path):
     printed = project.root / "data" / "published" / f"{STEM}.yaml"
     entry = "- {id: last, printed: '49', where: here, class: exact}\n"
     printed.write_text("section: '2.1'\nvalues:\n" + entry)
-    assert project.call(module="mfutils.published").returncode == 0
+    assert project.call(module="mfutils.compendium.published").returncode == 0
     values = project.folder(STEM) / "values.json"
     whole = values.read_bytes()
     for content in (b"", whole[:-9], b"[]", b'{"values": 3}', b"\xff"):
         values.write_bytes(content)
         assert "artifact values.json altered" in project.call("status").stdout
-        done = project.call(module="mfutils.published")
+        done = project.call(module="mfutils.compendium.published")
         assert done.returncode == 2
         assert "run the notebook again" in one_line(done.stderr)
 

@@ -1,0 +1,249 @@
+"""MEGNet: edges, atoms and a global state that inform each other (section 2.3.1).
+
+One block updates, in this order, with u the state and + for concatenation,
+
+    e_k' = phi_e(v_s + v_r + e_k + u)                      every edge        (2.8)
+    v_i' = phi_v(v_i + mean of e_k' at atom i + u)         every atom        (2.9, 2.10)
+    u'   = phi_u(u + mean of all e_k' + mean of all v_i')  the state         (2.11 - 2.13)
+
+where phi are dense layers with softplus(x) - ln 2, and adds its input to its output. Edges start
+as Gaussians of their length, atoms as a learned vector of their element, the state as zeros or,
+for a model of several fidelities, as a learned vector of the fidelity (Chen et al., Nature
+Computational Science 1, 46 (2021)). After the blocks set2set makes one vector of all atoms
+and one of all edges; with the state they are the descriptor, 160 numbers by default. Layers and
+defaults are those of matgl 4.1.2, whose weights `mfutils.networks.megnet_matgl` reads.
+
+A dense layer on a concatenation is a sum over its parts, so the first layer of phi_e works on
+atoms and edges apart and nothing of the size of all edges is concatenated. Atoms and edges that
+the network cannot tell apart are computed once (`mfutils.crystals.quotient`).
+"""
+
+import itertools
+
+import numpy as np
+import torch
+from numpy.polynomial import chebyshev
+from torch import nn
+from torch.nn import functional
+
+from mfutils.crystals.structure import SYMBOLS
+from mfutils.errors import InputError
+from mfutils.networks.base import GraphModel, seeded
+from mfutils.networks.megnet_layout import layout
+from mfutils.networks.megnet_ops import dense_layer, edge_activation, expand, weighted_sum
+from mfutils.networks.set2set import Set2Set
+
+__all__ = ["MEGNet", "gaussian_basis"]
+
+# Stored distances are single precision: beyond the cutoff by rounding is still inside.
+_ROUNDING = 1e-4
+
+
+class MEGNet(GraphModel):
+    """The study's MEGNet: `model(batch)` gives the standardised target (g,) of g graphs.
+
+    cutoff is the radius of the graphs in Angstrom, built with max_neighbors=None. gauss_width w
+    means exp(-w d^2), d in Angstrom, as in matgl. fidelities names the sources of a
+    multi-fidelity model, state_size is the length of the vector learned for each. dense, update
+    and head are the layers before a block, inside it and after the descriptor. An atom
+    without neighbours has zeros for the mean of its edges (eq 2.9); a graph without any edge
+    has zeros in eq 2.11 and as the last answer of its edge set2set.
+
+    Batches are those of a GraphDataset. With `merge` (an attribute, True) equal atoms and edges
+    are computed once; False computes all of them, to the same result.
+    """
+
+    architecture = "megnet"
+
+    def __init__(
+        self, *, cutoff=5.0, max_neighbors=None, fidelities=(), seed=0, gauss_width=0.4,
+        gaussians=100, blocks=3, set2set_steps=3, node_size=16, state_size=2,
+        dense=(64, 32), update=(64, 64, 32), head=(32, 16),
+    ):  # fmt: skip
+        config = {
+            "cutoff": float(cutoff), "max_neighbors": max_neighbors, "fidelities": fidelities,
+            "seed": int(seed), "gauss_width": float(gauss_width), "gaussians": gaussians,
+            "blocks": blocks, "set2set_steps": set2set_steps, "node_size": node_size,
+            "state_size": state_size, "dense": tuple(dense), "update": tuple(update),
+            "head": tuple(head),
+        }  # fmt: skip
+        _check(config)
+        super().__init__(config)
+        self.merge = True
+        size = update[-1]
+        self.descriptor_size = 5 * size
+        with seeded(seed):
+            self.embedding = nn.Embedding(len(SYMBOLS) + 1, node_size)
+            if self.fidelities:
+                self.fidelity_embedding = nn.Embedding(len(self.fidelities), state_size)
+            self.edge_encoder = _Dense(gaussians, *dense)
+            self.node_encoder = _Dense(node_size, *dense)
+            self.state_encoder = _Dense(state_size, *dense)
+            self.blocks = nn.ModuleList(
+                _Block(size, dense if number else (), update) for number in range(blocks)
+            )
+            self.edge_set2set = Set2Set(size, set2set_steps)
+            self.node_set2set = Set2Set(size, set2set_steps)
+            self.output = _Head(self.descriptor_size, head)
+        # Elements with weights: all, unless the weights came from elsewhere.
+        self.register_buffer("known", torch.arange(len(SYMBOLS) + 1) > 0)
+        basis = gaussian_basis(config["cutoff"], config["gauss_width"], gaussians)
+        self.register_buffer("_basis", basis, persistent=False)
+
+    def descriptor(self, batch, fidelity=None):
+        """Atoms, edges and state after the blocks, side by side: (g, descriptor_size)."""
+        graphs = layout(batch, self.embedding.weight.dtype, merge=self.merge)
+        self._check_graphs(graphs)
+        nodes = self.node_encoder(self.embedding(graphs.numbers))
+        edges = self._encoded_edges(graphs.distance)
+        state = self.state_encoder(self._state(graphs, fidelity))
+        for block in self.blocks:
+            edges, nodes, state = block(graphs, edges, nodes, state)
+        of_atoms = self.node_set2set(
+            nodes, graphs.atom_count, graphs.atom_pointer, graphs.graph_of_atom
+        )
+        of_edges = self.edge_set2set(
+            edges, graphs.edge_count, graphs.edge_pointer, graphs.graph_of_edge
+        )
+        return torch.cat([of_atoms, of_edges, state], dim=1)
+
+    def _check_graphs(self, graphs):
+        longest = float(graphs.distance.max()) if len(graphs.distance) else 0.0
+        if longest > self.cutoff + _ROUNDING:
+            raise InputError(
+                f"an edge is {longest:.6g} Angstrom long, the model reads graphs of cutoff "
+                f"{self.cutoff:g}; build the graphs with cutoff={self.cutoff:g}"
+            )
+        known = self.known[graphs.numbers]
+        if not known.all():
+            number = int(graphs.numbers[~known][0])
+            raise InputError(
+                f"the model has no weights for {SYMBOLS[number - 1]}; leave its crystals out, or "
+                "train a model on them"
+            )
+
+    def _state(self, graphs, fidelity):
+        if not self.fidelities:
+            return self.embedding.weight.new_zeros(graphs.size, self.config["state_size"])
+        if fidelity is None:
+            raise InputError(
+                f"this model knows the fidelities {', '.join(self.fidelities)}; give a code per "
+                "graph"
+            )
+        return self.fidelity_embedding(fidelity)
+
+    def _encoded_edges(self, distance):
+        first, *rest = self.edge_encoder
+        polynomials = expand(distance, self.cutoff, self._basis.shape[1])
+        edges = dense_layer(polynomials, first.weight @ self._basis, first.bias)
+        for layer in rest:
+            edges = dense_layer(edges, layer.weight, layer.bias)
+        return edges
+
+
+class _Dense(nn.ModuleList):
+    """Linear layers of these sizes, each followed by softplus(x) - ln 2."""
+
+    def __init__(self, *sizes):
+        super().__init__(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+
+    def forward(self, x):
+        for layer in self:
+            x = dense_layer(x, layer.weight, layer.bias)
+        return x
+
+
+class _Head(_Dense):
+    """Dense layers and a last linear one, from `size` to one number."""
+
+    def __init__(self, size, hidden):
+        super().__init__(size, *hidden, 1)
+
+    def forward(self, x):
+        *hidden, last = self
+        for layer in hidden:
+            x = dense_layer(x, layer.weight, layer.bias)
+        return last(x)
+
+
+class _Block(nn.Module):
+    """Eqs 2.8 to 2.13, the dense layers before them and the sum with the input after them."""
+
+    def __init__(self, size, dense, update):
+        super().__init__()
+        self.edge_dense = _Dense(size, *dense)
+        self.node_dense = _Dense(size, *dense)
+        self.state_dense = _Dense(size, *dense)
+        self.edge_update = _Dense(4 * size, *update)
+        self.node_update = _Dense(3 * size, *update)
+        self.state_update = _Dense(3 * size, *update)
+
+    def forward(self, graphs, edges, nodes, state):
+        before = edges, nodes, state
+        edges, nodes = self.edge_dense(edges), self.node_dense(nodes)
+        state = self.state_dense(state)
+        edges = self._updated_edges(graphs, edges, nodes, state)
+        at_atom = weighted_sum(edges, graphs.edge_of_atom, graphs.centre, len(nodes))
+        nodes = self.node_update(torch.cat([nodes, at_atom, state[graphs.graph_of_atom]], dim=1))
+        of_edges = weighted_sum(edges, graphs.edge_share, graphs.graph_of_edge, graphs.size)
+        of_nodes = weighted_sum(nodes, graphs.atom_share, graphs.graph_of_atom, graphs.size)
+        state = self.state_update(torch.cat([state, of_edges, of_nodes], dim=1))
+        return edges + before[0], nodes + before[1], state + before[2]
+
+    def _updated_edges(self, graphs, edges, nodes, state):
+        first, *rest = self.edge_update
+        centre, neighbor, own, shared = first.weight.split(edges.shape[1], dim=1)
+        of_state = functional.linear(state, shared, first.bias)[graphs.graph_of_atom]
+        edges = edge_activation(
+            edges @ own.T,
+            nodes @ centre.T + of_state,
+            nodes @ neighbor.T,
+            graphs.centre,
+            graphs.neighbor,
+        )
+        for layer in rest:
+            edges = dense_layer(edges, layer.weight, layer.bias)
+        return edges
+
+
+def gaussian_basis(cutoff, width, count, *, tolerance=1e-9):
+    """The Gaussians exp(-width (d - c)^2), c evenly from 0 to cutoff + 1, as polynomials of d.
+
+    Returns (count, order) float32: row c holds the Chebyshev coefficients of Gaussian c on
+    0 <= d <= cutoff, up to the last one above `tolerance`. Wide Gaussians are smooth: 24
+    polynomials stand for the study's 100 to the last digit of single precision, and a layer on
+    them costs a quarter.
+    """
+    centers = np.linspace(0, cutoff + 1, count)
+
+    def gaussians(x):
+        return np.exp(-width * (0.5 * cutoff * (x[..., None] + 1) - centers) ** 2)
+
+    degree = 31
+    while True:
+        coefficients = chebyshev.chebinterpolate(gaussians, degree).T
+        # whole vectors of the processor: the next multiple of 8
+        order = -8 * (-(1 + np.flatnonzero(abs(coefficients).max(axis=0) > tolerance)[-1]) // 8)
+        if order <= degree - 7:
+            return torch.tensor(coefficients[:, :order], dtype=torch.float32)
+        degree = 2 * degree + 1
+
+
+def _check(config):
+    """Raises InputError unless the configuration of a MEGNet makes sense."""
+    if config["max_neighbors"] is not None:
+        raise InputError(
+            f"max_neighbors is {config['max_neighbors']}; MEGNet reads all neighbours within the "
+            "cutoff, so give None"
+        )
+    for name in ("cutoff", "gauss_width"):
+        if not 0 < config[name] <= 100:
+            raise InputError(f"{name} is {config[name]!r}; expected a number above 0, at most 100")
+    for name in ("gaussians", "blocks", "set2set_steps", "node_size", "state_size"):
+        if not (isinstance(config[name], int) and config[name] > 0):
+            raise InputError(f"{name} is {config[name]!r}; expected a whole number above 0")
+    if config["dense"][-1:] != config["update"][-1:] or not config["dense"]:
+        raise InputError(
+            f"dense {config['dense']} and update {config['update']} must end in the same size, "
+            "because a block adds its input to its output"
+        )

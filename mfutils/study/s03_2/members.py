@@ -1,0 +1,153 @@
+"""The training runs of section 3.2, one call per network, with plain values in and out.
+
+`member` trains one network of the ensemble: a sample of one fidelity, split 8:2, early stopping;
+tested on the experimental gaps. Its descriptors go to `mfutils.gp.descriptor_gp.process`, a job of
+its own, so that a change of the Gaussian process trains no network again. `thesis` samples from
+all rows of the fidelity, `sound` leaves out the materials of the test first. `multi_fidelity`
+spends the data on one network that knows the fidelity of every label. Arguments and results are
+plain, so that `mfutils.compendium.sweep.run` can store a run and find it again.
+"""
+
+import dataclasses
+import random
+import time
+
+import numpy as np
+
+from mfutils.errors import InputError
+from mfutils.networks.architectures import build_model
+from mfutils.networks.labels import Labels
+from mfutils.networks.training import Settings, fit
+from mfutils.study import gap_graphs
+
+__all__ = ["PROTOCOLS", "SEEDS", "TRAINING", "draw", "member", "member_jobs", "multi_fidelity"]
+
+PROTOCOLS = ("thesis", "sound")
+SEEDS = tuple(range(42, 421, 42))
+# How the study trains each network (section 3.2.2)
+TRAINING = {
+    "cgcnn": {
+        "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "schedule": "step",
+        "milestones": (100,), "batch_size": 128, "epochs": 2000, "patience": 500,
+    },
+    "megnet": {
+        "optimizer": "adam", "learning_rate": 0.001, "schedule": "constant", "batch_size": 32,
+        "epochs": 2000, "patience": 500, "standardise": False,
+    },
+}  # fmt: skip
+
+
+def member_jobs(*, dataset, architecture, fidelities, seeds=SEEDS, **options):
+    """The jobs of `member` for every fidelity and seed, fidelity by fidelity."""
+    shared = {"dataset": dataset, "architecture": architecture, **options}
+    return [{"fidelity": name, "seed": seed, **shared} for name in fidelities for seed in seeds]
+
+
+def draw(data, fidelity, *, seed, samples, protocol, test="exp", share=0.8):
+    """Graph numbers (train, validation) of one member.
+
+    `samples` rows are drawn as the study does, by Python's `random.sample` after seeding; all
+    rows where there are fewer. The first `share` of the draw is the training part.
+    """
+    if protocol not in PROTOCOLS:
+        raise InputError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    rows = data.rows(fidelity, without=data.rows(test) if protocol == "sound" else None)
+    if len(rows) < 5:
+        raise InputError(
+            f"{len(rows)} {fidelity} gaps are left to train on ({protocol} protocol); expected at "
+            "least 5"
+        )
+    chosen = random.Random(seed).sample(list(rows), min(samples, len(rows)))
+    chosen = np.array(chosen, dtype=np.int64)
+    cut = round(share * len(chosen))
+    return chosen[:cut], chosen[cut:]
+
+
+def member(
+    *, dataset, architecture, fidelity, seed, samples=472, protocol="thesis", test="exp",
+    training=None, model=None,
+):  # fmt: skip
+    """Train one network of one fidelity and test it on the gaps of `test`.
+
+    training and model override TRAINING[architecture] and the constructor's defaults. Returns a
+    dict of arrays and numbers: the graph numbers train, validation and test; target of the test
+    (eV); network (eV) and standardised (the raw output) predictions; descriptor_drawn (train,
+    then validation) and descriptor_test (float32) with target_drawn; epochs, best_epoch,
+    validation_mae (eV), scaler (mean, std), network_cpu_seconds, and the history of the training.
+    """
+    network = build_model(architecture, **{"seed": seed, **(model or {})})
+    settings = Settings(**{**TRAINING[architecture], "seed": seed, **(training or {})})
+    data = gap_graphs.load(dataset, cutoff=network.cutoff, max_neighbors=network.max_neighbors)
+    rows = draw(data, fidelity, seed=seed, samples=samples, protocol=protocol, test=test)
+    gaps, graphs, tested = data.gap(fidelity), data.graphs, data.rows(test)
+
+    start = time.process_time()
+    trained = fit(
+        network, graphs, *(Labels(part, gaps[part]) for part in rows),
+        settings=settings, target=f"{fidelity} gap", unit="eV", progress=False,
+    )  # fmt: skip
+    seconds = time.process_time() - start
+    drawn = np.concatenate(rows)
+    return {
+        "train": rows[0],
+        "validation": rows[1],
+        "test": tested,
+        "target": data.gap(test)[tested],
+        "network": trained.predict(graphs, tested),
+        "standardised": trained.predict(graphs, tested, standardised=True),
+        "descriptor_drawn": trained.descriptor(graphs, drawn).astype(np.float32),
+        "descriptor_test": trained.descriptor(graphs, tested).astype(np.float32),
+        "target_drawn": gaps[drawn],
+        "epochs": len(trained.history["train_loss"]),
+        "best_epoch": trained.best_epoch,
+        "validation_mae": trained.validation_mae,
+        "scaler": dataclasses.astuple(trained.scaler),
+        "network_cpu_seconds": seconds,
+        "history": {name: np.array(values) for name, values in trained.history.items()},
+    }
+
+
+def multi_fidelity(
+    *, dataset, architecture, fidelities, seed, test="exp", protocol="sound", training=None,
+    model=None, share=0.95, samples=None,
+):  # fmt: skip
+    """Train one network on the labels of all `fidelities` and test it on the gaps of `test`.
+
+    Materials are split, not labels: one material's labels all train or all validate, and under
+    the sound protocol the materials of the test do neither. samples limits the number of labels
+    per fidelity. Returns a dict like that of `member`, with predictions (eV) of the test rows per
+    fidelity under "network".
+    """
+    if protocol not in PROTOCOLS:
+        raise InputError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    options = {"seed": seed, "fidelities": tuple(fidelities), **(model or {})}
+    network = build_model(architecture, **options)
+    settings = Settings(**{**TRAINING[architecture], "seed": seed, **(training or {})})
+    data = gap_graphs.load(dataset, cutoff=network.cutoff, max_neighbors=network.max_neighbors)
+    tested = data.rows(test)
+    generator = np.random.default_rng(seed)
+    kept_apart = tested if protocol == "sound" else None
+    labels = data.labels(fidelities, generator, without=kept_apart, samples=samples)
+    materials = np.unique(labels.index)
+    held = generator.choice(materials, round((1 - share) * len(materials)), replace=False)
+    validates = np.isin(labels.index, held)
+    start = time.process_time()
+    trained = fit(
+        network, data.graphs, labels.take(~validates), labels.take(validates),
+        settings=settings, target="gap", unit="eV", progress=False,
+    )  # fmt: skip
+    return {
+        "train": labels.index[~validates],
+        "validation": labels.index[validates],
+        "test": tested,
+        "target": data.gap(test)[tested],
+        "network": {
+            name: trained.predict(data.graphs, tested, fidelity=name) for name in fidelities
+        },
+        "epochs": len(trained.history["train_loss"]),
+        "best_epoch": trained.best_epoch,
+        "validation_mae": trained.validation_mae,
+        "scaler": dataclasses.astuple(trained.scaler),
+        "network_cpu_seconds": time.process_time() - start,
+        "history": {name: np.array(values) for name, values in trained.history.items()},
+    }

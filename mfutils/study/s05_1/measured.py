@@ -1,0 +1,128 @@
+"""Measured band gaps with structures, and who trains, calibrates and tests (section 5.2).
+
+Polymorphs of one composition, and compounds of the same elements, resemble each other. All rows
+of a chemical system (the set of its elements) therefore go to one side of every split: train,
+calibration or test, and within training to the part that a network sees or to the part that is
+left out to measure its errors.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupKFold
+
+from mfutils.crystals import graph_cache
+from mfutils.crystals.gap_features import structure_features
+from mfutils.datasets import bandgap
+from mfutils.errors import InputError
+
+__all__ = [
+    "GapStudy", "chemical_group", "chemical_system", "features", "graphs",
+    "inner_split", "load", "split",
+]  # fmt: skip
+
+# the most electronegative element that is present names the group
+_GROUPS = {
+    "halide": ("F", "Cl", "Br", "I"),
+    "oxide": ("O",),
+    "chalcogenide": ("S", "Se", "Te"),
+    "pnictide": ("N", "P", "As", "Sb", "Bi"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class GapStudy:
+    """n measured gaps: table with structures, y (n,) in eV, system and group (n,) as text."""
+
+    table: pd.DataFrame
+    y: np.ndarray
+    system: np.ndarray
+    group: np.ndarray
+
+    def __len__(self):
+        return len(self.y)
+
+
+def chemical_system(formula):
+    """The elements of a formula in alphabetical order, such as "As-Ga"."""
+    return "-".join(sorted(set(re.findall("[A-Z][a-z]?", formula))))
+
+
+def chemical_group(formula):
+    """halide, oxide, chalcogenide or pnictide by the first of these anions, else metallic.
+
+    "metallic" are compounds of metals with each other and with H, B, C, Si, Ge.
+    """
+    present = set(re.findall("[A-Z][a-z]?", formula))
+    return next((name for name, ions in _GROUPS.items() if present & set(ions)), "metallic")
+
+
+@lru_cache(maxsize=2)
+def load(dataset="auto", *, limit=0, seed=0):
+    """The GapStudy of a data set of `mfutils.datasets.bandgap`.
+
+    limit draws that many chemical systems' worth of rows (0: all), for short runs. Raises
+    InputError when fewer than 20 rows have a gap.
+    """
+    table = bandgap.load(dataset)
+    table = table[np.isfinite(table["gap_exp"])].reset_index(drop=True)
+    if limit and limit < len(table):
+        chosen = np.random.default_rng(seed).choice(len(table), limit, replace=False)
+        table = table.iloc[np.sort(chosen)].reset_index(drop=True)
+    if len(table) < 20:
+        raise InputError(f"{len(table)} measured gaps; expected at least 20 to split in folds")
+    formulas = table["formula"]
+    system, group = (
+        np.array([name(f) for f in formulas]) for name in (chemical_system, chemical_group)
+    )
+    return GapStudy(table, table["gap_exp"].to_numpy(float), system, group)
+
+
+def split(study, fold, *, folds=5, calibration=0.2, seed=0):
+    """Row numbers (train, calibration, test) of one fold; no system is in two of them.
+
+    calibration is its share of the rows that do not test, reached as nearly as whole systems
+    allow.
+    """
+    if not 0 <= fold < folds:
+        raise InputError(f"fold is {fold}; expected 0 to {folds - 1}")
+    if not 0 < calibration < 1:
+        raise InputError(f"calibration is {calibration}; expected a share between 0 and 1")
+    rest, test = _folds(study.system, folds, seed)[fold]
+    generator = np.random.default_rng([seed, fold])
+    systems = generator.permutation(np.unique(study.system[rest]))
+    rank = {name: place for place, name in enumerate(systems)}
+    places = np.array([rank[name] for name in study.system[rest]])
+    sizes = np.cumsum(np.bincount(places))
+    cut = int(np.searchsorted(sizes, calibration * len(rest)))
+    return rest[places > cut], rest[places <= cut], test
+
+
+def inner_split(study, train, member, *, parts=5, seed=0):
+    """Rows of `train` that member number `member` sees, and the part that it leaves out."""
+    kept, left = _folds(study.system[train], parts, seed)[member % parts]
+    return train[kept], train[left]
+
+
+def _folds(system, folds, seed):
+    parts = GroupKFold(folds, shuffle=True, random_state=seed)
+    return list(parts.split(np.zeros((len(system), 1)), groups=system))
+
+
+@lru_cache(maxsize=2)
+def features(dataset, *, limit=0, seed=0):
+    """Features (n, d) of `mfutils.crystals.gap_features.structure_features`."""
+    return structure_features(load(dataset, limit=limit, seed=seed).table).to_numpy(float)
+
+
+@lru_cache(maxsize=4)
+def graphs(dataset, *, limit=0, seed=0, cutoff, max_neighbors):
+    """GraphDataset of the rows, one graph per row."""
+    table = load(dataset, limit=limit, seed=seed).table
+    return graph_cache.load_or_build(
+        table["structure"], ids=table["material_id"], cutoff=cutoff, max_neighbors=max_neighbors,
+        short="keep" if max_neighbors is None else "grow", progress=False, on_error="raise",
+    )  # fmt: skip

@@ -1,0 +1,157 @@
+"""Measured gaps of two kinds: with a crystal, and with a formula alone (section 5.2).
+
+A structure model can learn from the first kind only, a composition model from both. What keeps a
+test honest is the same for both kinds: when a fold is held out by chemical system, every record of
+a system in it leaves training, with or without a crystal. `by="composition"` holds out less: only
+records of the very compositions.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from mfutils.crystals import gap_features
+from mfutils.crystals.formulas import composition_key
+from mfutils.datasets import bandgap, originals
+from mfutils.errors import InputError
+from mfutils.networks.atom_features import atom_features
+from mfutils.uncertainty import groups as grouped
+
+__all__ = ["BY", "Records", "load"]
+
+BY = ("system", "composition")
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """n measured gaps with a crystal, m with a formula alone, and all c crystals of the data set.
+
+    crystals (c rows): table without structures, of which `rows` (n,) are the measured ones.
+    gap (n,), known (n, f) computed gaps of these very crystals (NaN where there is none), loose_gap
+    (m,) in eV; composition and system name the composition and the chemical system of the n
+    records, loose_composition and loose_system those of the m. features (c, p) describe all
+    crystals; the first `shared` columns need the formula alone, and loose_features (m, shared)
+    are those of the loose records.
+    """
+
+    name: str
+    fidelities: tuple[str, ...]
+    crystals: pd.DataFrame
+    rows: np.ndarray
+    gap: np.ndarray
+    known: np.ndarray
+    composition: np.ndarray
+    system: np.ndarray
+    loose_gap: np.ndarray
+    loose_composition: np.ndarray
+    loose_system: np.ndarray
+    features: np.ndarray
+    loose_features: np.ndarray
+
+    @property
+    def shared(self):
+        """Number of columns of `features` that need no structure."""
+        return self.loose_features.shape[1]
+
+    def folds(self, count, *, seed, by="system"):
+        """Fold (n,) of every record with a crystal; records of one group share it."""
+        return grouped.group_folds(self.groups(by), count, spread=self.gap > 0, seed=seed)
+
+    def groups(self, by="system"):
+        """Group name (n,) of the records with a crystal."""
+        _check_by(by)
+        return self.system if by == "system" else self.composition
+
+    def usable(self, held, *, by="system", share=1.0, seed=0):
+        """Mask (m,): loose records of no group in the held-out records `held` (n,) bool.
+
+        share keeps a random part of all loose records, the smaller inside the larger.
+        """
+        names = self.loose_system if by == "system" else self.loose_composition
+        drawn = np.random.default_rng([seed, 77]).permutation(len(names)) < share * len(names)
+        return drawn & ~np.isin(names, self.groups(by)[np.asarray(held, dtype=bool)])
+
+    def polymorph(self):
+        """Row (m,) of the crystal of lowest formation energy with a loose record's composition.
+
+        -1 where the data set has none.
+        """
+        energy = self.crystals["formation_energy_per_atom"].to_numpy(float)
+        order = np.argsort(np.where(np.isfinite(energy), energy, np.inf), kind="stable")
+        first = {}
+        for row, key in zip(order, self.crystals["composition"].to_numpy()[order], strict=True):
+            first.setdefault(key, row)
+        return np.array([first.get(key, -1) for key in self.loose_composition])
+
+
+@lru_cache(maxsize=2)
+def load(name="auto", *, hidden=0.5, seed=0):
+    """The Records of a data set of `mfutils.datasets.bandgap`.
+
+    chen2021 has thousands of measured gaps without a crystal. `open` has none, so there the
+    structure of a share `hidden` of its measured crystals is taken away, drawn by `seed`; a
+    crystal that lost its measured gap keeps its computed ones.
+    """
+    if not 0 < hidden < 1:
+        raise InputError(f"hidden is {hidden!r}; expected a share between 0 and 1")
+    name = bandgap.resolve(name)
+    table = bandgap.load(name)
+    # the published atom table of the network ends before some actinides
+    last = len(atom_features())
+    table = table[[c.numbers.max() <= last for c in table["structure"]]].reset_index(drop=True)
+    fidelities = tuple(f for f in bandgap.fidelities(name) if f != "exp")
+    features = gap_features.structure_features(table)
+    table = table.drop(columns="structure")
+    table["composition"] = [composition_key(formula) for formula in table["formula"]]
+    measured = np.flatnonzero(table["gap_exp"].notna())
+    if name == "open":
+        drawn = np.random.default_rng([seed, 5]).permutation(len(measured))
+        lost = np.sort(measured[drawn[: round(hidden * len(measured))]])
+        measured = np.setdiff1d(measured, lost)
+        formulas = table["formula"].to_numpy()[lost]
+        loose = pd.DataFrame({"formula": formulas, "gap": table["gap_exp"].to_numpy()[lost]})
+    else:
+        loose = _formulas_of_experiment()
+    loose["composition"] = [composition_key(formula) for formula in loose["formula"]]
+    with_crystal = table["composition"].to_numpy()[measured]
+    loose = loose[~loose["composition"].isin(with_crystal)].drop_duplicates("composition")
+    shared = gap_features.composition_features(list(loose["formula"]))
+    columns = [*shared, *(column for column in features if column not in shared)]
+    return Records(
+        name=name,
+        fidelities=fidelities,
+        crystals=table,
+        rows=measured,
+        gap=table["gap_exp"].to_numpy(float)[measured],
+        known=table[[f"gap_{f}" for f in fidelities]].to_numpy(float)[measured],
+        composition=with_crystal,
+        system=np.array([_system(key) for key in with_crystal]),
+        loose_gap=loose["gap"].to_numpy(float),
+        loose_composition=loose["composition"].to_numpy(str),
+        loose_system=np.array([_system(key) for key in loose["composition"]]),
+        features=features[columns].to_numpy(np.float32),
+        loose_features=shared.to_numpy(np.float32),
+    )
+
+
+def _formulas_of_experiment():
+    """formula and gap (eV) of every row of the table of measured gaps."""
+    import json
+
+    path, _ = originals.require("expt_gap_kingsbury")
+    with originals.open_text(path) as stream:
+        content = json.load(stream)
+    table = pd.DataFrame(content["data"], columns=content["columns"])
+    table = table.rename(columns={"expt_gap": "gap"})[["formula", "gap"]]
+    return table[np.isfinite(table["gap"].to_numpy(float))]
+
+
+def _system(key):
+    return "-".join(sorted(part.split(":")[0] for part in key.split("|")))
+
+
+def _check_by(by):
+    if by not in BY:
+        raise InputError(f"by is {by!r}; expected one of {', '.join(BY)}")

@@ -1,0 +1,109 @@
+"""The house of the library: which room may import which, and nothing by string or upward."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from mfutils import paths
+
+LIBRARY = paths.ROOT / "mfutils"
+# room -> rooms that it may import from, beside itself; the first row is the root
+TABLE = {
+    "": set(),
+    "crystals": {""},
+    "gp": {""},
+    "networks": {"", "crystals"},
+    "uncertainty": {"", "crystals"},
+    "forces": {"", "crystals", "uncertainty"},
+    "screening": {"", "crystals", "gp"},
+    "datasets": {"", "crystals"},
+    "forecast": {"", "crystals", "networks", "uncertainty", "datasets"},
+    "compendium": {"", "datasets"},
+    "study": {
+        "", "crystals", "gp", "networks", "uncertainty", "forces", "screening", "datasets",
+        "forecast",
+    },
+}  # fmt: skip
+MODULES = sorted(LIBRARY.rglob("*.py"))
+CORE = ("", "crystals", "gp", "networks", "uncertainty")
+
+
+def room_of(file: Path, library: Path = LIBRARY) -> str:
+    """Name of the room that a module stands in; "" for the root."""
+    parts = file.relative_to(library).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def imports(source: str) -> list[tuple[int, str]]:
+    """(line, dotted name) of every import statement, relative ones as they are written."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            found += [(node.lineno, f"{module}.{alias.name}") for alias in node.names]
+    return found
+
+
+def breaches(room: str, source: str, library: Path = LIBRARY) -> list[str]:
+    """What a module of `room` does that the house does not allow, a line each."""
+    allowed, out = TABLE[room] | {room}, []
+    for line, name in imports(source):
+        if name.startswith("."):
+            out.append(f"line {line}: relative import {name}")
+        if name.split(".")[0] == "mfutils":
+            part = name.split(".")[1]
+            theirs = part if (library / part / "__init__.py").is_file() else ""
+            if theirs not in allowed:
+                out.append(f"line {line}: {room or 'the root'} imports {name}")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in ("__import__", "import_module", "importlib.import_module"):
+                out.append(f"line {node.lineno}: import by string, {called}")
+    return out
+
+
+# dask_cluster finds a job's function by its name: the caller's fingerprint of it comes along
+BY_NAME = {"compendium/dask_cluster.py"}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda f: str(f.relative_to(LIBRARY)))
+def test_every_import_is_in_the_table(file):
+    found = breaches(room_of(file), file.read_text(encoding="utf-8"))
+    if file.relative_to(LIBRARY).as_posix() in BY_NAME:
+        found = [line for line in found if "by string" not in line]
+    assert not found, "\n".join(found)
+
+
+def test_rooms_are_those_of_the_table_and_their_init_is_empty():
+    rooms = {p.parent.relative_to(LIBRARY) for p in LIBRARY.rglob("__init__.py")}
+    assert {r.parts[0] for r in rooms if r.parts} <= set(TABLE)
+    for file in LIBRARY.rglob("__init__.py"):
+        if file.parent != LIBRARY:
+            assert file.read_text() == "", f"{file}: a fingerprint would carry what stands here"
+
+
+@pytest.mark.parametrize(
+    ("room", "source", "says"),
+    [
+        ("gp", "from mfutils.networks.cgcnn import CGCNN", "gp imports mfutils.networks.cgcnn"),
+        ("", "from mfutils.crystals import cif", "the root imports mfutils.crystals.cif"),
+        ("networks", "import mfutils.study.s03_2.members", "networks imports"),
+        ("study", "def f():\n    from mfutils.compendium import sweep", "line 2: study imports"),
+        ("gp", "import importlib\nimportlib.import_module('mfutils.gp.exact')", "by string"),
+        ("gp", "from . import exact", "relative import"),
+    ],
+)
+def test_a_breach_is_seen(room, source, says):
+    assert says in "\n".join(breaches(room, source))
+
+
+def test_tests_stand_in_the_rooms_of_what_they_test():
+    tests = paths.ROOT / "tests"
+    own = {"faults", "notebooks", "benchmarks"}
+    for folder in (p for p in tests.rglob("*") if p.is_dir() and any(p.glob("test_*.py"))):
+        part = folder.relative_to(tests)
+        assert part.parts[0] in own or (LIBRARY / part).is_dir(), f"tests/{part} mirrors no room"
