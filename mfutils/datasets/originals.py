@@ -12,7 +12,7 @@ import json
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from mfutils import files, paths
 from mfutils.datasets import registry
@@ -129,7 +129,7 @@ def open_text(path: Path) -> TextIO:
         raise DataError(f"{path}: cannot be opened ({error}); download it again") from error
 
 
-def read_json(path: Path, **options):
+def read_json(path: Path, **options) -> Any:
     """Content of a JSON file, plain, gzipped or zipped; DataError when it cannot be read."""
     try:
         with open_text(path) as stream:
