@@ -120,9 +120,7 @@ def _groups(table: pd.DataFrame) -> list[str]:
     """surface, vacancy, strained or dynamics: the source's own classes, read off the geometry."""
     volume = np.array([c.volume / len(c) for c in table["structure"]])
     size = table["structure"].map(len)
-    usual = size.groupby(table["element"]).transform(
-        lambda n: Counter(n).most_common(1)[0][0]
-    )
+    usual = size.groupby(table["element"]).transform(lambda n: Counter(n).most_common(1)[0][0])
     median = pd.Series(volume).groupby(table["element"]).transform("median")
     groups = []
     for row, structure in enumerate(table["structure"]):

@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 import spglib
 
 from mfutils import files, paths
-from mfutils.crystals.structure import Crystal
 from mfutils.crystals import formulas
-from mfutils.datasets.build import open_sources, packages
+from mfutils.crystals.structure import Crystal
 from mfutils.datasets import tables
+from mfutils.datasets.build import open_sources, packages
 from mfutils.errors import DataError
 
 __all__ = ["FILE", "assemble", "build", "to_parquet"]
