@@ -9,6 +9,7 @@ rows (rules 2 and 3), with a `reason` in words. A rule compares rows of one sour
 laboratories cells differ in more than the quantity that the rule is about.
 """
 
+from collections.abc import Hashable, Sequence
 from itertools import permutations
 
 import numpy as np
@@ -66,7 +67,9 @@ def capacity_mah_per_g(table: pd.DataFrame) -> pd.Series:
     return pd.Series(_FARADAY * lithium / mass, index=table.index)
 
 
-def loading_mismatch(table: pd.DataFrame, *, limits=(1.0, 1.5)) -> pd.DataFrame:
+def loading_mismatch(
+    table: pd.DataFrame, *, limits: tuple[float, float] = (1.0, 1.5)
+) -> pd.DataFrame:
     """Rule 1: rows whose anode and cathode capacities do not match, or that cannot be judged.
 
     Needs the columns anode_loading_mg_cm2 (lithium) and cathode_loading_mg_cm2. The ratio of
@@ -123,7 +126,9 @@ def current_raises_energy(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(pairs, columns=_PAIR_COLUMNS)
 
 
-def active_content_lowers_energy(table: pd.DataFrame, *, active=ACTIVE) -> pd.DataFrame:
+def active_content_lowers_energy(
+    table: pd.DataFrame, *, active: Sequence[str] = ACTIVE
+) -> pd.DataFrame:
     """Rule 3: pairs of one source and current where active elements gain and energy falls.
 
     "All else equal" means: no active element loses, no other one gains, and the active total
@@ -160,7 +165,7 @@ def _require(table: pd.DataFrame) -> None:
         raise InputError("the table's index repeats; give every row a number of its own")
 
 
-def _rows(flagged, table) -> pd.DataFrame:
+def _rows(flagged: list[tuple[Hashable, str, str]], table: pd.DataFrame) -> pd.DataFrame:
     lines = [
         (row, table.at[row, "source"], table.at[row, "composition"], verdict, why)
         for row, verdict, why in flagged
@@ -168,6 +173,6 @@ def _rows(flagged, table) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=_ROW_COLUMNS)
 
 
-def _pair(first, a, second, b, why) -> tuple:
+def _pair(first: Hashable, a: pd.Series, second: Hashable, b: pd.Series, why: str) -> tuple:
     both = [(a[name], b[name]) for name in ("composition", CURRENT, ENERGY)]
     return (first, second, a["source"], *(value for pair in both for value in pair), why)

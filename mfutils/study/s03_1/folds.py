@@ -1,13 +1,15 @@
 """Who is held out when: leave-one-out and leave-one-group-out as boolean masks (section 3.1).
 
 A mask `held_out` (folds, n) is True where fold f must not see row i. Masks can be stacked, so
-`mlp` and `gp_ensemble` train every fold at once. Leave-one-out asks how well a model fills a gap
+`mlp` and `thesis_gp` train every fold at once. Leave-one-out asks how well a model fills a gap
 beside rows of the same composition; leaving a composition out asks how it extrapolates.
 """
 
+from collections.abc import Callable, Iterable
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mfutils.errors import InputError
@@ -30,7 +32,7 @@ def leave_one_out(n: int) -> np.ndarray:
     return np.eye(n, dtype=bool)
 
 
-def leave_group_out(labels) -> np.ndarray:
+def leave_group_out(labels: Iterable) -> np.ndarray:
     """(groups, n) mask: one fold per distinct label, in order of first appearance."""
     codes, names = pd.factorize(pd.Series(labels), use_na_sentinel=True)
     if (codes < 0).any():
@@ -40,7 +42,12 @@ def leave_group_out(labels) -> np.ndarray:
     return codes == np.arange(len(names))[:, None]
 
 
-def refit(fit, x, y, held_out) -> np.ndarray:
+def refit(
+    fit: Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]],
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    held_out: npt.ArrayLike,
+) -> np.ndarray:
     """Predictions (n,) of every held-out row by `fit(x_train, y_train)(x_held_out)`.
 
     A row held out by several folds gets the mean of their predictions, one never held out NaN.
@@ -52,7 +59,7 @@ def refit(fit, x, y, held_out) -> np.ndarray:
     return collect(predictions, held_out)
 
 
-def collect(predictions, held_out) -> np.ndarray:
+def collect(predictions: npt.ArrayLike, held_out: npt.ArrayLike) -> np.ndarray:
     """Out-of-fold part (..., n) of predictions (..., folds, n): per row its own folds' mean."""
     predictions, held_out = np.asarray(predictions, float), np.asarray(held_out, bool)
     if predictions.shape[-2:] != held_out.shape:
@@ -64,7 +71,7 @@ def collect(predictions, held_out) -> np.ndarray:
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-def leave_two_out(held_out):
+def leave_two_out(held_out: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Every pair of folds held out together: (pairs (p, 2) of fold numbers, masks (p, n)).
 
     One model trained without folds a and b serves twice in a nested choice of a setting: b
@@ -75,7 +82,9 @@ def leave_two_out(held_out):
     return pairs, held_out[pairs[:, 0]] | held_out[pairs[:, 1]]
 
 
-def choose_nested(y, predictions, pairs, held_out) -> np.ndarray:
+def choose_nested(
+    y: npt.ArrayLike, predictions: npt.ArrayLike, pairs: np.ndarray, held_out: npt.ArrayLike
+) -> np.ndarray:
     """Per outer fold the setting with the smallest error on the other folds: indices (folds,).
 
     predictions (settings, p, n) are those of models trained without both folds of a pair (see
@@ -91,7 +100,7 @@ def choose_nested(y, predictions, pairs, held_out) -> np.ndarray:
     return total.argmin(axis=0)
 
 
-def absolute_and_squared(y, prediction) -> tuple[float, float]:
+def absolute_and_squared(y: npt.ArrayLike, prediction: npt.ArrayLike) -> tuple[float, float]:
     """Mean absolute and mean squared error over the rows that have a prediction."""
     error = np.asarray(prediction, float) - np.asarray(y, float)
     error = error[~np.isnan(error)]

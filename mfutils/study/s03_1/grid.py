@@ -5,9 +5,11 @@ currents 213,928 points. A slope by differences needs a step: too long is biased
 in rounding. The one-sided slopes on the two sides tell which: they must agree in sign.
 """
 
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 
@@ -34,14 +36,16 @@ def composition_grid(elements: int = 8, *, parts: int = 10) -> np.ndarray:
     return (np.diff(edges, axis=1) - 1) / parts
 
 
-def with_currents(compositions, currents) -> np.ndarray:
+def with_currents(compositions: npt.ArrayLike, currents: npt.ArrayLike) -> np.ndarray:
     """Every composition (c, e) at every current (j,): (c * j, e + 1), current last and fastest."""
     compositions, currents = np.asarray(compositions, float), np.asarray(currents, float)
     repeated = np.repeat(compositions, len(currents), axis=0)
     return np.column_stack([repeated, np.tile(currents, len(compositions))])
 
 
-def one_sided_slopes(predict, x, step: float):
+def one_sided_slopes(
+    predict: Callable[[np.ndarray], npt.ArrayLike], x: npt.ArrayLike, step: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Backward and forward difference slopes by the last column of x (n, d): two arrays (n,).
 
     `predict` maps (n, d) to (n,) in any precision; the differences themselves are in float64.
@@ -55,7 +59,7 @@ def one_sided_slopes(predict, x, step: float):
     return (here - below) / step, (above - here) / step
 
 
-def slope_kind(backward, forward) -> np.ndarray:
+def slope_kind(backward: npt.ArrayLike, forward: npt.ArrayLike) -> np.ndarray:
     """Index into KINDS (n,): both negative, both positive, opposite signs, or one of them zero."""
     backward, forward = np.asarray(backward), np.asarray(forward)
     signs = np.sign(backward) + np.sign(forward)
@@ -63,7 +67,7 @@ def slope_kind(backward, forward) -> np.ndarray:
     return np.select([zero, signs < 0, signs > 0], [3, 0, 1], default=2)
 
 
-def compress(slope) -> np.ndarray:
+def compress(slope: npt.ArrayLike) -> np.ndarray:
     """Eq 3.2: a slope as it is below 3 in size, sign(x) log10(|x| + 1) from 3 on."""
     slope = np.asarray(slope, float)
     size = np.abs(slope)

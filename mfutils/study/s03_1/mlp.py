@@ -9,9 +9,11 @@ Two ways to end the training: `train_watched` stops each member by its error on 
 rows, as the study does (which leaks them); `train_fixed` takes a number of epochs.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from mfutils.errors import InputError
@@ -39,24 +41,20 @@ class Ensemble:
         """Number of parameters of one member."""
         return self.parameters.shape[0]
 
-    def weights(self):
-        """(W1 (m, h, d), b1 (m, h), w2 (m, h), b2 (m,))."""
-        first, w2, b2 = _split(self.parameters, self.n_inputs, self.n_hidden)
-        first = first.permute(2, 0, 1)
-        return first[..., :-1], first[..., -1], w2.T, b2
-
-    def select(self, members) -> "Ensemble":
+    def select(self, members: int | slice | list[int] | torch.Tensor) -> "Ensemble":
         """The ensemble of these members (any index of a tensor's columns)."""
         chosen = self.parameters[:, members].reshape(self.n_parameters, -1)
         return Ensemble(chosen, self.n_inputs, self.n_hidden)
 
-    def predict(self, x, *, dtype=torch.float64) -> np.ndarray:
+    def predict(self, x: npt.ArrayLike, *, dtype: torch.dtype = torch.float64) -> np.ndarray:
         """Predictions (m, n) for x (n, d), computed in `dtype`."""
         with torch.no_grad():
             inputs = torch.as_tensor(np.asarray(x), dtype=dtype)
             return self._forward(inputs).T.contiguous().numpy()
 
-    def slope(self, x, column: int, *, dtype=torch.float64) -> np.ndarray:
+    def slope(
+        self, x: npt.ArrayLike, column: int, *, dtype: torch.dtype = torch.float64
+    ) -> np.ndarray:
         """Derivative (m, n) of the predictions by an input column, by automatic differentiation."""
         rows = []
         for member in range(len(self)):
@@ -65,7 +63,7 @@ class Ensemble:
             rows.append(torch.autograd.grad(total, inputs)[0][:, column].numpy())
         return np.stack(rows)
 
-    def _forward(self, x):
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.ndim != 2 or x.shape[1] != self.n_inputs:
             raise InputError(f"x must be (n, {self.n_inputs}), got {tuple(x.shape)}")
         parameters = self.parameters.to(x.dtype)
@@ -85,7 +83,9 @@ class Watched:
     predictions: np.ndarray
 
 
-def initialise(seeds, *, per_seed=1, n_inputs=9, n_hidden=4) -> Ensemble:
+def initialise(
+    seeds: Iterable[int], *, per_seed: int = 1, n_inputs: int = 9, n_hidden: int = 4
+) -> Ensemble:
     """Start weights of `per_seed` networks for each seed, seeds outermost: m = seeds * per_seed.
 
     Within a seed the networks are drawn one after the other, each as two torch.nn.Linear layers
@@ -106,7 +106,14 @@ def initialise(seeds, *, per_seed=1, n_inputs=9, n_hidden=4) -> Ensemble:
 
 
 def train_watched(
-    ensemble: Ensemble, x, y, *, held_out, patience=10, max_epochs=100_000, learning_rate=1e-3
+    ensemble: Ensemble,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    held_out: np.ndarray | torch.Tensor,
+    patience: int = 10,
+    max_epochs: int = 100_000,
+    learning_rate: float = 1e-3,
 ) -> Watched:
     """Train each member until its held-out error has not improved for `patience` epochs.
 
@@ -143,8 +150,15 @@ def train_watched(
 
 
 def train_fixed(
-    ensemble: Ensemble, x, y, *, epochs: int, held_out=None, checkpoints=(), learning_rate=1e-3
-):
+    ensemble: Ensemble,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    epochs: int,
+    held_out: np.ndarray | torch.Tensor | None = None,
+    checkpoints: Iterable[int] = (),
+    learning_rate: float = 1e-3,
+) -> tuple[Ensemble, np.ndarray]:
     """Train every member for `epochs` full-batch epochs on the rows not held out from it.
 
     x (n, d), y (n,), held_out (m, n) or None. Returns (trained Ensemble, predictions), where

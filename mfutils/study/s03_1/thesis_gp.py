@@ -6,9 +6,11 @@ l = 0.01 and v = 1, and the end, patience on the held-out rows themselves, are t
 latter leaks, so use `mfutils.gp.exact.fit_gp` for anything that is to be believed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from mfutils.errors import InputError
@@ -37,17 +39,26 @@ class GPEnsemble:
         return self.raw.shape[1]
 
     @property
-    def hyperparameters(self) -> dict:
+    def hyperparameters(self) -> dict[str, np.ndarray]:
         """Noise variance, mean, signal variance and lengthscale, each an array (m,)."""
         names = ("noise_variance", "mean", "signal_variance", "lengthscale")
         values = _constrained(self.raw.double())
         return {name: value.numpy() for name, value in zip(names, values, strict=True)}
 
-    def predict(self, x_new, *, dtype=torch.float64, chunk=20_000) -> np.ndarray:
+    def predict(
+        self, x_new: npt.ArrayLike, *, dtype: torch.dtype = torch.float64, chunk: int = 20_000
+    ) -> np.ndarray:
         """Posterior means (m, k) at x_new (k, d), computed in `dtype`."""
         return self._in_chunks(x_new, dtype, chunk, lambda inputs, mean: mean(inputs))
 
-    def slope(self, x_new, column: int, *, dtype=torch.float64, chunk=20_000) -> np.ndarray:
+    def slope(
+        self,
+        x_new: npt.ArrayLike,
+        column: int,
+        *,
+        dtype: torch.dtype = torch.float64,
+        chunk: int = 20_000,
+    ) -> np.ndarray:
         """Derivative (m, k) of the posterior mean by one input, by automatic differentiation."""
 
         def derivative(inputs, mean):
@@ -56,7 +67,9 @@ class GPEnsemble:
 
         return self._in_chunks(x_new, dtype, chunk, derivative)
 
-    def _in_chunks(self, x_new, dtype, chunk, evaluate):
+    def _in_chunks(
+        self, x_new: npt.ArrayLike, dtype: torch.dtype, chunk: int, evaluate: Callable
+    ) -> np.ndarray:
         x_new = torch.as_tensor(np.asarray(x_new), dtype=dtype)
         if x_new.ndim != 2 or x_new.shape[1] != self.x.shape[1]:
             raise InputError(f"x_new must be (k, {self.x.shape[1]}), got {tuple(x_new.shape)}")
@@ -67,7 +80,9 @@ class GPEnsemble:
             rows.append(torch.cat(parts).numpy())
         return np.stack(rows)
 
-    def _posterior_mean(self, member, dtype):
+    def _posterior_mean(
+        self, member: int, dtype: torch.dtype
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
         """The function inputs (k, d) -> posterior mean (k,) of one member."""
         seen = ~self.held_out[member]
         x, y = self.x[seen].to(dtype), self.y[seen].to(dtype)
@@ -97,15 +112,15 @@ class WatchedGPs:
 
 
 def train_watched(
-    x,
-    y,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
     *,
-    held_out,
-    patience=10,
-    max_epochs=100_000,
-    learning_rate=1e-3,
-    lengthscale=0.01,
-    noise_variance=1.0,
+    held_out: np.ndarray | torch.Tensor,
+    patience: int = 10,
+    max_epochs: int = 100_000,
+    learning_rate: float = 1e-3,
+    lengthscale: float = 0.01,
+    noise_variance: float = 1.0,
 ) -> WatchedGPs:
     """Train one process per fold until its held-out error fails to improve `patience` times.
 
@@ -142,7 +157,14 @@ def train_watched(
 
 
 def train_fixed(
-    x, y, *, epochs, held_out=None, learning_rate=1e-3, lengthscale=0.01, noise_variance=1.0
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    epochs: int,
+    held_out: np.ndarray | torch.Tensor | None = None,
+    learning_rate: float = 1e-3,
+    lengthscale: float = 0.01,
+    noise_variance: float = 1.0,
 ) -> GPEnsemble:
     """Train one process per row of held_out (m, n), or one on all rows, for `epochs` epochs."""
     if held_out is None:

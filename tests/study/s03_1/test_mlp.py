@@ -57,11 +57,12 @@ def test_start_weights_are_those_of_sequential_linear_layers():
     ensemble = mlp.initialise([42, 7], per_seed=3)
     assert len(ensemble) == 6
     assert ensemble.n_parameters == 45
-    w1, b1, w2, b2 = ensemble.weights()
+    first, w2, b2 = mlp._split(ensemble.parameters, 9, 4)
+    w1, b1 = first[:, :-1], first[:, -1]
     for member, network in enumerate([*networks(42, 3, 9, 4), *networks(7, 3, 9, 4)]):
-        assert torch.equal(w1[member], network[0].weight)
-        assert torch.equal(b1[member], network[0].bias)
-        assert torch.equal(w2[member], network[2].weight[0])
+        assert torch.equal(w1[..., member], network[0].weight)
+        assert torch.equal(b1[..., member], network[0].bias)
+        assert torch.equal(w2[..., member], network[2].weight[0])
         assert torch.equal(b2[member], network[2].bias[0])
 
 
