@@ -9,11 +9,11 @@ training rows, and the weights.
 import time
 
 import numpy as np
-import torch
 
 from mfutils.errors import InputError
 from mfutils.networks.architectures import build_model
 from mfutils.networks.labels import TargetScaler
+from mfutils.networks.state import load_state, state_arrays
 from mfutils.networks.training import Settings
 from mfutils.study import gap_graphs
 from mfutils.study.s04_2.partition import split
@@ -79,8 +79,7 @@ def train_strategy(
     settings = Settings(**{**settings, "seed": 1000 * seed + member})
     model = build_model(architecture, **{"seed": 1000 * seed + member, **(network or {})})
     if state is not None:
-        weights = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
-        model.load_state_dict(weights)
+        load_state(model, state)
     start = time.process_time()
     trained, found = run_steps(
         model, data.graphs, partition, labels, strategy=strategy, settings=settings,
@@ -91,6 +90,6 @@ def train_strategy(
         "prediction": trained.predict(data.graphs, partition.rows),
         "descriptor": trained.descriptor(data.graphs, partition.rows).astype(np.float32),
         "error": (trained.predict(data.graphs, judged) - truth).astype(np.float32),
-        "state": {name: value.numpy().copy() for name, value in model.state_dict().items()},
+        "state": state_arrays(model),
         "cpu": time.process_time() - start,
     }

@@ -26,6 +26,7 @@ from mfutils.errors import InputError
 from mfutils.networks.adversarial import Adaptation, FusedModel, adapt
 from mfutils.networks.cgcnn import CGCNN
 from mfutils.networks.labels import Labels, TargetScaler
+from mfutils.networks.state import load_state, state_arrays
 from mfutils.networks.training import Settings, fit
 from mfutils.study import gap_graphs
 from mfutils.uncertainty import groups
@@ -120,10 +121,6 @@ def _network(high, lows, seed, model):
     return CGCNN(fidelities=(*lows, high), seed=seed, **GRAPHS, **(model or {}))
 
 
-def _state(network):
-    return {name: value.numpy().copy() for name, value in network.state_dict().items()}
-
-
 def pretrain(*, dataset, high, lows, fold, folds, seed, low_labels, training=None, model=None):
     """Train an encoder on the low labels of a fold as if of one fidelity.
 
@@ -140,7 +137,7 @@ def pretrain(*, dataset, high, lows, fold, folds, seed, low_labels, training=Non
     start = time.process_time()
     fit(network, found.data.graphs, labels, None, settings=settings, progress=False)
     seconds = time.process_time() - start
-    return {"state": _state(network), "pool": found.pool, "cpu_seconds": seconds}
+    return {"state": state_arrays(network), "pool": found.pool, "cpu_seconds": seconds}
 
 
 def fuse(
@@ -206,11 +203,7 @@ def fuse(
 
 def _load(network, state, *, told):
     """Give the network the weights of `pretrain`, all fidelities starting from the first."""
-    try:
-        network.load_state_dict({name: torch.from_numpy(v.copy()) for name, v in state.items()})
-    except (TypeError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"start is not a state of `pretrain` for this model ({reason})") from error
+    load_state(network, state)
     if told:
         with torch.no_grad():
             network.fidelity.weight.copy_(
@@ -273,7 +266,7 @@ def moved(
     settings = Settings(**{**PRETRAINING, "epochs": epochs, "seed": seed})
     begun = time.process_time()
     trained = fit(network, both, known, None, settings=settings, progress=False)
-    start, pair = _state(network), np.concatenate([test, test + m])
+    start, pair = state_arrays(network), np.concatenate([test, test + m])
     predicted, descriptors = [], []
     for strength in (None, *adversaries):
         _load(network, start, told=False)

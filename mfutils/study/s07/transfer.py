@@ -23,6 +23,7 @@ from mfutils.errors import InputError
 from mfutils.gp.descriptor_gp import fit_descriptor_gp
 from mfutils.networks.architectures import build_model
 from mfutils.networks.labels import Labels, TargetScaler
+from mfutils.networks.state import load_state, state_arrays
 from mfutils.networks.trained_model import TrainedModel
 from mfutils.networks.training import Settings, fit
 from mfutils.study import gap_graphs
@@ -117,9 +118,8 @@ def pretrain(*, dataset, source, rows, seed, training=None, model=None):
     settings = Settings(**{**TRAINING, "epochs": 20, "seed": seed, **(training or {})})
     start = time.process_time()
     trained = fit(network, data.graphs, train, validation, settings=settings, progress=False)
-    state = {name: value.numpy().copy() for name, value in network.state_dict().items()}
     return {
-        "encoder": {"config": {**network.config, "fidelities": []}, "state": state},
+        "encoder": {"config": {**network.config, "fidelities": []}, "state": state_arrays(network)},
         "validation_mae": trained.validation_mae,
         "spread": float(np.abs(validation.target - np.median(validation.target)).mean()),
         "cpu_seconds": time.process_time() - start,
@@ -130,9 +130,8 @@ def _network(encoder):
     """A network with the weights of `pretrain`; raises InputError when they do not fit."""
     try:
         network = build_model(ARCHITECTURE, **encoder["config"])
-        state = {name: torch.from_numpy(value.copy()) for name, value in encoder["state"].items()}
-        network.load_state_dict(state)
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        load_state(network, encoder["state"])
+    except (KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"not an encoder of `pretrain` ({reason}); pass its entry") from error
     return network

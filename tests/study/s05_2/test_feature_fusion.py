@@ -120,7 +120,7 @@ def test_control_starts_every_strength_from_the_same_weights():
         ({"method": "aligned"}, "size is 20"),
         ({"size": 9999}, "size is 9999"),
         ({"lows": ["exp", "mp_pbe"]}, "expected others"),
-        ({"start": {"no": np.zeros(2)}}, "not a state of `pretrain`"),
+        ({"start": {"no": np.zeros(2)}}, "not the state of this CGCNN"),
     ],
 )
 def test_bad_input(change, words):

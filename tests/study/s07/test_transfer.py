@@ -148,7 +148,7 @@ def test_bad_input(data, pretrained):
             dataset="open", target=TARGET, train=order, test=order, mode="scratch", seed=0
         )
     broken = {"encoder": {"config": pretrained["encoder"]["config"], "state": {}}}
-    with pytest.raises(InputError, match="not an encoder"):
+    with pytest.raises(InputError, match="not the state of this CGCNN"):
         _adapt("frozen", broken)
     with pytest.raises(InputError, match="no crystal with"):
         transfer.disjoint_rows("open", SOURCE, [SOURCE])
