@@ -113,7 +113,7 @@ def measure(*, rounds=5, iterations=300, **size):
         x, y = descriptors(**size)
         if len(x) < 10:
             raise InputError(f"{len(x)} descriptors; expected at least 10")
-        scale = Standardiser(x, y)
+        scale = Standardiser.of(x, y)
         inputs, targets = (torch.from_numpy(a) for a in (scale.x_forward(x), scale.y_forward(y)))
         start = math.sqrt(x.shape[1])
         fitted = descriptor_gp.fit_descriptor_gp(x, y)

@@ -1,8 +1,8 @@
 """The training runs of section 3.2, one call per network.
 
 `member` trains one network of the ensemble: a sample of one fidelity, split 8:2, early stopping;
-tested on the experimental gaps. Its descriptors go to `mfutils.gp.descriptor_gp.process`, a job of
-its own, so that a change of the Gaussian process trains no network again. `thesis` samples from
+tested on the experimental gaps. Its descriptors go to `mfutils.study.s03_2.processes`, a job of its
+own, so that a change of the Gaussian process trains no network again. `thesis` samples from
 all rows of the fidelity, `sound` leaves out the materials of the test first. `multi_fidelity`
 spends the data on one network that knows the fidelity of every label. Arguments are plain and
 results are arrays and numbers, so that `mfutils.compendium.sweep.run` can store a run and find it

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from mfutils.errors import InputError
 from mfutils.gp.cokriging import fit_cokriging
-from mfutils.gp.information_gain import RULES, Design, prior_covariance
+from mfutils.gp.information_gain import RULES, Design
 from mfutils.gp.likelihood import factorise
 
 __all__ = ["BASELINES", "CampaignStep", "draw_start", "run_campaign"]
@@ -185,7 +185,7 @@ def _designed(model, x, gap, target, owned, cost, rule, left):
     top = np.zeros(gap.shape, dtype=bool)
     top[target, -1] = True
     crystal, level = np.nonzero(np.isfinite(gap) | top)
-    covariance, noise = prior_covariance(model, x[crystal], level)
+    covariance, noise = model.prior_covariance(x[crystal], level)
     have = owned[crystal, level]
     aim = target[crystal] & (level == levels - 1)
     available = _buyable(gap, target, owned)[crystal, level]

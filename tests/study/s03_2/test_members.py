@@ -19,6 +19,7 @@ from mfutils.gp.sparse import SparseGaussianProcess
 from mfutils.networks.labels import TargetScaler
 from mfutils.study import gap_graphs
 from mfutils.study.s03_2 import members
+from mfutils.study.s03_2.processes import fit_process
 
 SMALL = {"features": 12, "convolutions": 1, "hidden": 12}
 JOB = {
@@ -110,7 +111,7 @@ def test_a_member_says_everything_about_its_test(data, result):
 
 def test_the_process_of_a_member(result):
     job = result.process_job()
-    fitted = descriptor_gp.process(**job)
+    fitted = fit_process(**job)
     noise = np.sqrt(fitted["gp_std"] ** 2 - fitted["gp_std_noiseless"] ** 2)
     np.testing.assert_allclose(noise, fitted["gp_noise_std"], rtol=1e-6)
     kernel = ConstantKernel() * RBF(np.sqrt(SMALL["hidden"])) + WhiteKernel()
@@ -136,7 +137,7 @@ def test_stored_networks_know_the_code_of_the_layers_but_not_of_the_process():
         "mfutils.networks.megnet_ops",
     } <= set(behind)
     assert not {"mfutils.gp.exact", "mfutils.gp.descriptor_gp"} & set(behind)
-    assert code_hash(members.member) != code_hash(descriptor_gp.process)
+    assert code_hash(members.member) != code_hash(fit_process)
 
 
 def test_a_run_is_stored_and_found_again(tmp_path, result):
