@@ -11,6 +11,7 @@ again.
 
 import random
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,7 @@ class _Run:
     history: dict[str, np.ndarray]
 
     @property
-    def drawn(self):
+    def drawn(self) -> np.ndarray:
         """Graph numbers of all crystals that train or validate, in this order."""
         return np.concatenate([self.train, self.validation])
 
@@ -83,7 +84,7 @@ class Member(_Run):
     descriptor_test: np.ndarray
     target_drawn: np.ndarray
 
-    def process_job(self):
+    def process_job(self) -> dict[str, np.ndarray]:
         """The job of `mfutils.gp.descriptor_gp.process` on the descriptors of this network."""
         return {
             "descriptor_drawn": self.descriptor_drawn,
@@ -99,13 +100,19 @@ class MultiFidelityRun(_Run):
     network: dict[str, np.ndarray]
 
 
-def member_jobs(*, dataset, architecture, fidelities, seeds=SEEDS, **options):
+def member_jobs(
+    *, dataset: str, architecture: str, fidelities: Iterable[str], seeds: Iterable[int] = SEEDS,
+    **options,
+) -> list[dict]:  # fmt: skip
     """The jobs of `member` for every fidelity and seed, fidelity by fidelity."""
     shared = {"dataset": dataset, "architecture": architecture, **options}
     return [{"fidelity": name, "seed": seed, **shared} for name in fidelities for seed in seeds]
 
 
-def draw(data, fidelity, *, seed, samples, protocol, test="exp", share=0.8):
+def draw(
+    data: gap_graphs.GapGraphs, fidelity: str, *, seed: int, samples: int, protocol: str,
+    test: str = "exp", share: float = 0.8,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Graph numbers (train, validation) of one member.
 
     `samples` rows are drawn as the study does, by Python's `random.sample` after seeding; all
@@ -126,9 +133,10 @@ def draw(data, fidelity, *, seed, samples, protocol, test="exp", share=0.8):
 
 
 def member(
-    *, dataset, architecture, fidelity, seed, samples=472, protocol="thesis", test="exp",
-    training=None, model=None,
-):  # fmt: skip
+    *, dataset: str, architecture: str, fidelity: str, seed: int, samples: int = 472,
+    protocol: str = "thesis", test: str = "exp", training: dict | None = None,
+    model: dict | None = None,
+) -> Member:  # fmt: skip
     """Train one network of one fidelity and test it on the gaps of `test`.
 
     training and model override TRAINING[architecture] and the constructor's defaults. Returns a
@@ -174,9 +182,10 @@ def _record(trained, train, validation, seconds):
 
 
 def multi_fidelity(
-    *, dataset, architecture, fidelities, seed, test="exp", protocol="sound", training=None,
-    model=None, share=0.95, samples=None,
-):  # fmt: skip
+    *, dataset: str, architecture: str, fidelities: Iterable[str], seed: int, test: str = "exp",
+    protocol: str = "sound", training: dict | None = None, model: dict | None = None,
+    share: float = 0.95, samples: int | None = None,
+) -> MultiFidelityRun:  # fmt: skip
     """Train one network on the labels of all `fidelities` and test it on the gaps of `test`.
 
     Materials are split, not labels: one material's labels all train or all validate, and under
