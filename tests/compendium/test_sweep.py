@@ -116,7 +116,7 @@ def test_cluster_setting_without_its_package(tmp_path, monkeypatch):
 
 SLEEPERS = """
 import sys
-from mfutils import sweep
+from mfutils.compendium import sweep
 import sweep_jobs
 jobs = [{"seconds": 600 + i, "folder": sys.argv[1]} for i in range(2)]
 sweep.run(sweep_jobs.sleep, jobs, workers=2, store=False)

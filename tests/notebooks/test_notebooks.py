@@ -79,7 +79,7 @@ def test_smoke_profile_runs():
 
 def test_runner_starts_without_the_heavy_libraries():
     heavy = "{'torch', 'pandas', 'numpy', 'matgl', 'papermill', 'matplotlib'}"
-    code = f"import sys; import mfutils.runner.__main__; print({heavy} & set(sys.modules))"
+    code = f"import sys; import mfutils.compendium.runner.__main__; print({heavy} & set(sys.modules))"
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"

@@ -161,6 +161,8 @@ def run_notebook(stem: str, profile: str, inputs: dict, *, processes=1, progress
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
             "mib": usage.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024),
         }
+        if unknown := staleness.unknown_modules(inputs, event.get("loaded", ())):
+            event = _refusal(unknown)
         if event.get("ok"):
             counts = _publish(stem, profile, inputs, origin, work)
             return Outcome(stem, True, **cost, **counts)
@@ -239,6 +241,16 @@ def stop_all() -> None:
     _stopped.set()
     for run in list(_running):
         worker.kill_run(run)
+
+
+def _refusal(unknown: list[str]) -> dict:
+    """Why results are not published whose stamp would not know all the code behind them."""
+    names, they = ", ".join(unknown), "it" if len(unknown) == 1 else "them"
+    return {
+        "where": "its imports",
+        "error": f"{names} took part, but no import statement leads to {they}, so the stamp would "
+        f"not notice a change; import {they} by a statement",
+    }
 
 
 def _publish(stem: str, profile: str, inputs: dict, origin: dict, work: Path) -> dict:
