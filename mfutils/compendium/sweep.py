@@ -32,7 +32,7 @@ from mfutils.compendium import dask_cluster
 from mfutils.datasets import registry
 from mfutils.errors import InputError
 
-__all__ = ["job_key", "run"]
+__all__ = ["job_keys", "run"]
 
 _log = logging.getLogger(__name__)
 _MAGIC = b"mfutils-sweep-2\n"
@@ -67,15 +67,14 @@ def _plain(value, where):
     )
 
 
-def job_key(function: Callable, job: dict) -> str:
-    """Hex SHA-256 of what determines a result: the function's code and the job's arguments."""
-    return _key([function.__module__, code_hash(function)], job)
-
-
-def _key(code, job) -> str:
-    arguments = {name: _plain(value, name) for name, value in job.items()}
-    content = json.dumps([*code, arguments], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+def job_keys(function: Callable, jobs: Iterable[dict]) -> list[str]:
+    """Hex SHA-256 of what determines each result: the function's code and the arguments."""
+    code, keys = [function.__module__, code_hash(function)], []
+    for job in jobs:
+        arguments = {name: _plain(value, name) for name, value in job.items()}
+        content = json.dumps([*code, arguments], sort_keys=True)
+        keys.append(hashlib.sha256(content.encode()).hexdigest())
+    return keys
 
 
 def _load(path):
@@ -181,9 +180,7 @@ def run(
     targets = [None] * len(jobs)
     if store:
         own = paths.CACHE / f"{function.__module__}.{function.__qualname__}"
-        folder = Path(folder or own)
-        code = [function.__module__, code_hash(function)]
-        targets = [folder / f"{_key(code, job)}.pkl" for job in jobs]
+        targets = [Path(folder or own) / f"{key}.pkl" for key in job_keys(function, jobs)]
     outcomes, todo = [_load(target) if store else _MISS for target in targets], {}
     for index, outcome in enumerate(outcomes):
         if outcome is _MISS:

@@ -5,14 +5,13 @@ graphs of all its crystals, is read from the graph cache the first time and kept
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from mfutils.crystals import graph_cache
 from mfutils.crystals.graph_data import GraphDataset
-from mfutils.datasets import bandgap
+from mfutils.datasets import bandgap, registry
 from mfutils.errors import InputError
 from mfutils.networks.labels import Labels
 
@@ -55,7 +54,7 @@ class GapGraphs:
         return Labels(np.concatenate(index), np.concatenate(target), np.concatenate(names))
 
 
-@lru_cache(maxsize=4)
+@registry.remembered(maxsize=4)
 def load(name="auto", *, cutoff, max_neighbors):
     """The GapGraphs of a data set of `mfutils.datasets.bandgap`, with graphs of these settings."""
     name = bandgap.resolve(name)

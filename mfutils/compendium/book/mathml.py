@@ -9,6 +9,7 @@ from functools import cache
 
 from docutils import nodes
 from docutils.utils.math import MathError, latex2mathml
+from sphinx.application import Sphinx
 from sphinx.errors import SphinxError
 from sphinx.util.math import get_node_equation_number
 
@@ -58,7 +59,7 @@ def _display(writer, node):
     raise nodes.SkipNode
 
 
-def setup(app):
+def setup(app: Sphinx) -> dict[str, bool]:
     """Register the renderer under the name that `conf.py` selects."""
     app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class Outcome:
 
 
 @contextmanager
-def locked(stem: str, profile: str, waiting=None):
+def locked(stem: str, profile: str, waiting: Callable[[], object] | None = None) -> Iterator[None]:
     """Hold the lock of one notebook in one profile; `waiting()` is called if it is taken.
 
     The system frees the lock when its holder dies, however it dies.
@@ -130,7 +131,14 @@ def provenance(stem: str, profile: str, inputs: dict) -> dict:
     }
 
 
-def run_notebook(stem: str, profile: str, inputs: dict, *, processes=1, progress=None) -> Outcome:
+def run_notebook(
+    stem: str,
+    profile: str,
+    inputs: dict,
+    *,
+    processes: int = 1,
+    progress: Callable[[int, int], object] | None = None,
+) -> Outcome:
     """Execute a notebook and publish its artifacts; the caller holds its lock.
 
     `progress(cell, of)` is called before each cell. Raises OSError when the results

@@ -51,7 +51,7 @@ def inputs_of(stem: str, profile: str) -> dict:
     modules = {name: fingerprint(file) for name, file in behind.items()}
     if "mfutils.compendium.plots" in modules:
         style = behind["mfutils.compendium.plots"].with_name("style.mplstyle")
-        modules[style.relative_to(paths.ROOT).as_posix()] = files.sha256_of(style)
+        modules["mfutils/compendium/style.mplstyle"] = files.sha256_of(style)
     printed = paths.PUBLISHED / f"{stem}.yaml"
     return {
         "code": digest(code),

@@ -17,11 +17,11 @@ and results are plain, so that `mfutils.compendium.sweep.run` can store a run an
 import dataclasses
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 
+from mfutils.datasets import registry
 from mfutils.errors import InputError
 from mfutils.networks.adversarial import Adaptation, FusedModel, adapt
 from mfutils.networks.cgcnn import CGCNN
@@ -77,7 +77,7 @@ class Problem:
     rest: np.ndarray
 
 
-@lru_cache(maxsize=4)
+@registry.remembered(maxsize=4)
 def _systems(dataset):
     return groups.chemical_systems(gap_graphs.load(dataset, **GRAPHS).graphs)
 

@@ -7,14 +7,13 @@ records of the very compositions.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from mfutils.crystals import gap_features
 from mfutils.crystals.formulas import composition_key
-from mfutils.datasets import bandgap, originals
+from mfutils.datasets import bandgap, originals, registry
 from mfutils.errors import InputError
 from mfutils.networks.atom_features import atom_features
 from mfutils.uncertainty import groups as grouped
@@ -86,7 +85,7 @@ class Records:
         return np.array([first.get(key, -1) for key in self.loose_composition])
 
 
-@lru_cache(maxsize=2)
+@registry.remembered(maxsize=2)
 def load(name="auto", *, hidden=0.5, seed=0):
     """The Records of a data set of `mfutils.datasets.bandgap`.
 

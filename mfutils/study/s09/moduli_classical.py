@@ -1,11 +1,11 @@
 """The classical models of section 9, one call per fit, on the splits of the networks."""
 
 import time
-from functools import lru_cache
 
 import numpy as np
 
 from mfutils.crystals import shells
+from mfutils.datasets import registry
 from mfutils.study.s09 import classical, moduli
 
 __all__ = ["FEATURES", "classical_run"]
@@ -37,6 +37,6 @@ def classical_run(
     return result
 
 
-@lru_cache(maxsize=4)
+@registry.remembered(maxsize=4)
 def _inputs(dataset, property, features):
     return FEATURES[features](moduli.load(dataset, property).table).to_numpy(float)

@@ -9,12 +9,11 @@ with taking l as it is.
 """
 
 import warnings
-from functools import lru_cache
 
 import numpy as np
 
 from mfutils.crystals import composition
-from mfutils.datasets import elastic
+from mfutils.datasets import elastic, registry
 from mfutils.errors import InputError
 from mfutils.gp.corrections import fit_corrections
 from mfutils.gp.exact import DegenerateFitWarning, fit_gp
@@ -40,7 +39,7 @@ class TwoDatabases:
         self.both = np.flatnonzero(np.isfinite(self.high) & np.isfinite(self.low))
 
 
-@lru_cache(maxsize=2)
+@registry.remembered(maxsize=2)
 def load(property: str = "bulk") -> TwoDatabases:
     """The crystals with a modulus in either database, and their standardised features."""
     if property not in _COLUMNS:

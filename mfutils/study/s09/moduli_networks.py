@@ -6,7 +6,6 @@ arguments, and `mfutils.compendium.sweep.run` stores each run, so one network se
 """
 
 import time
-from functools import lru_cache
 
 import numpy as np
 
@@ -109,7 +108,7 @@ def survey(*, property, seed=0, training=None):
     }
 
 
-@lru_cache(maxsize=4)
+@registry.remembered(maxsize=4)
 def _graphs(dataset, property, cutoff, max_neighbors):
     """Graphs of a ModuliSet, row for row."""
     return _built(moduli.load(dataset, property).table, cutoff, max_neighbors, on_error="raise")
