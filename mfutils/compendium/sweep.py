@@ -2,11 +2,11 @@
 
 `run(function, jobs)` calls the function once per job (a dict of keyword arguments) and returns
 the results in order. A result is stored under the hash of the function's code and of its
-arguments as soon as it is there, with the hashes of the data files that the job read, so a stopped
+arguments as soon as it is there, with the hashes of the data files that the job read. So a stopped
 sweep continues where it was, and an edit of the code, of an argument or of the data computes only
-what it changes. joblib runs the jobs on this machine; when
-MFUTILS_SCHEDULER holds the address of a Dask scheduler the same call runs on that cluster
-(`dask_cluster`). Serves section 4.1 (300 data sets) and every section that trains many models.
+what it changes. joblib runs the jobs on this machine; when MFUTILS_SCHEDULER holds the address of
+a Dask scheduler the same call runs on that cluster (`dask_cluster`). Serves section 4.1 (300 data
+sets) and every section that trains many models.
 """
 
 import dataclasses

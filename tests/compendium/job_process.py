@@ -2,8 +2,9 @@
 
 ``python job_process.py FOLDER JOB ...``, started in the root of a compendium: writes
 FOLDER/<job>.json with the library's modules that the process loaded and the modules behind the
-function's fingerprint, or with the error. What other projects provide is loaded once, and every job
-starts as a copy of that state, so a job costs its own work only.
+function's fingerprint, or with the error. Jobs read their data from FOLDER/data. What other
+projects provide is loaded once, and every job starts as a copy of that state, so a job costs its
+own work only.
 """
 
 import gc
@@ -21,11 +22,13 @@ HEAVY = (
 )  # fmt: skip
 
 
-def outcome(job):
+def outcome(job, folder):
     """What one job loaded beside what its fingerprint knows."""
     try:
         module, _, name = job.rpartition(".")
         function = getattr(importlib.import_module(module), name)
+        if paths := sys.modules.get("mfutils.paths"):
+            paths.DATA, paths.CACHE = folder / "data", folder / "cache"
         function(**EXAMPLES.get(job, dict)())
     except Exception:
         return {"error": traceback.format_exc()}
@@ -41,7 +44,7 @@ def main(folder, *jobs):
         importlib.import_module(name)
     assert not any(name.partition(".")[0] == "mfutils" for name in sys.modules)
     gc.freeze()
-    running = 0
+    folder, running = Path(folder), 0
     for job in jobs:
         if running == 2:
             os.wait()
@@ -49,7 +52,7 @@ def main(folder, *jobs):
         if os.fork():
             running += 1
             continue
-        (Path(folder) / f"{job}.json").write_text(json.dumps(outcome(job)))
+        (folder / f"{job}.json").write_text(json.dumps(outcome(job, folder)))
         os._exit(0)
     while running:
         os.wait()

@@ -5,7 +5,6 @@ the library that the process has loaded must be among those behind the function.
 """
 
 import ast
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from job_examples import EXAMPLES
 
-from mfutils import paths
+from mfutils import files, paths
 from mfutils.compendium.runner import parameters
 from mfutils.datasets import registry
 
@@ -74,10 +73,9 @@ def test_a_function_is_found_however_it_is_given():
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A copy of the library, machine code included, with 240 of the embedded crystals."""
-    root = tmp_path_factory.mktemp("small")
-    shutil.copytree(paths.ROOT / "mfutils", root / "mfutils")
-    data = root / "data"
+    """A folder whose data hold 240 of the embedded crystals."""
+    folder = tmp_path_factory.mktemp("small")
+    data = folder / "data"
     data.mkdir()
     for name in ("registry.yaml", "sources.yaml", "mlearn.parquet"):
         shutil.copy(paths.DATA / name, data)
@@ -88,10 +86,10 @@ def small(tmp_path_factory):
     kinds = (pc.and_(measured, modulus), pc.and_(pc.invert(measured), modulus), pc.invert(modulus))
     rows = [row for kind in kinds for row in pc.indices_nonzero(kind).to_pylist()[:80]]
     pq.write_table(table.take(rows), data / whole.name)
-    old, new = (hashlib.sha256(p.read_bytes()).hexdigest() for p in (whole, data / whole.name))
     text = (data / "registry.yaml").read_text()
+    old, new = files.sha256_of(whole), files.sha256_of(data / whole.name)
     (data / "registry.yaml").write_text(text.replace(old, new))
-    return root
+    return folder
 
 
 def run_jobs(root, folder, jobs):
@@ -113,10 +111,11 @@ def unknown(said):
 
 
 @pytest.fixture(scope="module")
-def outcomes(small, tmp_path_factory):
-    return run_jobs(small, tmp_path_factory.mktemp("outcomes"), list(EXAMPLES))
+def outcomes(small):
+    return run_jobs(paths.ROOT, small, list(EXAMPLES))
 
 
+@pytest.mark.timeout(1800)  # a minute or two of work, all in the first of these tests
 @pytest.mark.parametrize("job", EXAMPLES)
 def test_every_module_that_takes_part_is_in_the_fingerprint(job, outcomes):
     assert unknown(outcomes[job]) == []
@@ -130,11 +129,15 @@ LAZY = {
 }
 
 
-def test_a_module_imported_by_string_is_seen(small, tmp_path):
-    (small / "mfutils" / "hidden.py").write_text("ONE = 1\n")
+def test_a_module_imported_by_string_is_seen(tmp_path):
+    library = tmp_path / "mfutils"
+    library.mkdir()
+    for name in ("__init__.py", "code_hash.py", "errors.py"):
+        shutil.copy(paths.ROOT / "mfutils" / name, library)
+    (library / "hidden.py").write_text("ONE = 1\n")
     for name, source in LAZY.items():
-        (small / "mfutils" / f"{name}.py").write_text(source.format(hidden="hidden"))
-    said = run_jobs(small, tmp_path, [f"mfutils.{name}.job" for name in LAZY])
+        (library / f"{name}.py").write_text(source.format(hidden="hidden"))
+    said = run_jobs(tmp_path, tmp_path, [f"mfutils.{name}.job" for name in LAZY])
     assert unknown(said["mfutils.by_string.job"]) == ["mfutils.hidden"]
     assert unknown(said["mfutils.by_format.job"]) == ["mfutils.hidden"]
     assert unknown(said["mfutils.by_statement.job"]) == []

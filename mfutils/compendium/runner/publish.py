@@ -169,9 +169,9 @@ def run_notebook(
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
             "mib": usage.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024),
         }
-        if unknown := staleness.unknown_modules(inputs, event.get("loaded", ())):
+        if event["ok"] and (unknown := staleness.unknown_modules(inputs, event["loaded"])):
             event = _refusal(unknown)
-        if event.get("ok"):
+        if event["ok"]:
             counts = _publish(stem, profile, inputs, origin, work)
             return Outcome(stem, True, **cost, **counts)
         kept = _keep_failure(stem, profile, inputs, event, work)
@@ -255,6 +255,7 @@ def _refusal(unknown: list[str]) -> dict:
     """Why results are not published whose stamp would not know all the code behind them."""
     names, they = ", ".join(unknown), "it" if len(unknown) == 1 else "them"
     return {
+        "ok": False,
         "where": "its imports",
         "error": f"{names} took part, but no import statement leads to {they}, so the stamp would "
         f"not notice a change; import {they} by a statement",
