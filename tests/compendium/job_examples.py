@@ -42,9 +42,9 @@ def of_multi_fidelity():
 
 
 def of_train_strategy():
-    from mfutils.study.s04_2.job import problem
+    from mfutils.study.s04_2.job import draw_labels
 
-    labels = problem("open", 120, 0)[2]
+    labels = draw_labels("open", 120, 0).true
     return {
         "dataset": "open", "size": 120, "seed": 0, "labels": labels, "strategy": "onion",
         "network": NET, "training": ONE | {"batch_size": 4},
@@ -52,9 +52,9 @@ def of_train_strategy():
 
 
 def of_train_weighted():
-    from mfutils.study.s04_2.job import problem
+    from mfutils.study.s04_2.job import draw_labels
 
-    labels = problem("open", 120, 0)[2]
+    labels = draw_labels("open", 120, 0).true
     return {
         "dataset": "open", "size": 120, "seed": 0, "labels": labels,
         "weights": np.ones((1, len(labels))), "network": NET, "training": ONE,
@@ -183,7 +183,7 @@ def of_active():
 
 
 EXAMPLES = {
-    "mfutils.gp.descriptor_gp.process": of_process,
+    "mfutils.study.s03_2.processes.fit_process": of_process,
     "mfutils.study.s03_2.members.member": of_member,
     "mfutils.study.s03_2.members.multi_fidelity": of_multi_fidelity,
     "mfutils.study.s04_1.likelihood_job.likelihood_draw": lambda: {
@@ -194,11 +194,11 @@ EXAMPLES = {
     "mfutils.study.s05_1.jobs.head": of_head,
     "mfutils.study.s05_1.jobs.network": of_network,
     "mfutils.study.s05_1.jobs.trees": of_trees,
-    "mfutils.study.s05_2.feature_fusion.fuse": lambda: FUSED | {
+    "mfutils.study.s05_2.feature_fusion.fuse_features": lambda: FUSED | {
         "method": "adversarial heads", "size": 8, "training": {"steps": 2}, "descriptors": 4
     },
-    "mfutils.study.s05_2.feature_fusion.moved": of_moved,
-    "mfutils.study.s05_2.feature_fusion.pretrain": lambda: FUSED | {"training": ONE},
+    "mfutils.study.s05_2.stretched.align_stretched": of_moved,
+    "mfutils.study.s05_2.feature_fusion.pretrain_low_encoder": lambda: FUSED | {"training": ONE},
     "mfutils.study.s05_3.campaign.run_campaign": of_campaign,
     "mfutils.study.s05_3.weighted_training.train_weighted": of_train_weighted,
     "mfutils.study.s05_4.gap_networks.fine_tune": of_fine_tune,
@@ -207,16 +207,16 @@ EXAMPLES = {
     "mfutils.study.s05_4.models.computed_models": of_computed_models,
     "mfutils.study.s05_4.models.fused": of_fused,
     "mfutils.study.s05_4.models.loose_model": of_loose_model,
-    "mfutils.study.s07.transfer.adapt": lambda: of_transfer(
+    "mfutils.study.s07.transfer.fit_scarce_property": lambda: of_transfer(
         target="gap_exp", train=np.arange(30), test=np.arange(30, 40), mode="scratch"
     ),
-    "mfutils.study.s07.transfer.pretrain": lambda: of_transfer(
+    "mfutils.study.s07.transfer.pretrain_property_encoder": lambda: of_transfer(
         source="gap_exp", rows=np.arange(40)
     ),
     "mfutils.study.s08.potential_study.active": of_active,
     "mfutils.study.s08.potential_study.gaussian_process": of_potential,
-    "mfutils.study.s08.potential_study.network": of_force_network,
-    "mfutils.study.s09.moduli_classical.classical_run": lambda: MODULI | {"name": "random forest"},
+    "mfutils.study.s08.network_study.network": of_force_network,
+    "mfutils.study.s09.classical.classical_run": lambda: MODULI | {"name": "random forest"},
     "mfutils.study.s09.moduli_fidelity.correct": of_correct,
     "mfutils.study.s09.moduli_networks.network": of_moduli_network,
     "mfutils.study.s09.moduli_networks.survey": lambda: {"property": "bulk", "training": ONE},

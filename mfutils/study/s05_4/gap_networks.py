@@ -15,6 +15,7 @@ import torch
 from mfutils.errors import InputError
 from mfutils.networks.cgcnn import CGCNN
 from mfutils.networks.labels import Labels, TargetScaler
+from mfutils.networks.state import load_state, state_arrays
 from mfutils.networks.trained_model import TrainedModel
 from mfutils.networks.training import Settings, fit
 from mfutils.study import gap_graphs
@@ -66,7 +67,7 @@ def pretrain(*, dataset, fidelities, seed, samples=None, test="exp", training=No
         },
         "descriptor": trained.descriptor(data.graphs, fidelity=fidelities[-1]).astype(np.float32),
         "train": materials,
-        "state": {name: value.numpy().copy() for name, value in network.state_dict().items()},
+        "state": state_arrays(network),
         "config": dict(network.config),
         "scaler": [trained.scaler.mean, trained.scaler.std],
         "validation_mae": trained.validation_mae,
@@ -85,11 +86,9 @@ def fine_tune(*, dataset, network, rows, gap, predict, seed, target="exp", train
         raise InputError("some crystals are trained on and predicted; keep them apart")
     try:
         model = CGCNN(**network["config"])
-        model.load_state_dict(
-            {name: torch.from_numpy(value.copy()) for name, value in network["state"].items()}
-        )
+        load_state(model, network["state"])
         scaler = TargetScaler(*network["scaler"])
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"not a network of `pretrain` ({reason}); pass its result") from error
     data = gap_graphs.load(dataset, cutoff=model.cutoff, max_neighbors=model.max_neighbors)
