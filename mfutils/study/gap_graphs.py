@@ -6,14 +6,13 @@ graphs of all its crystals, is read from the graph cache the first time and kept
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from mfutils.crystals import graph_cache
 from mfutils.crystals.graph_data import GraphDataset
-from mfutils.datasets import bandgap
+from mfutils.datasets import bandgap, registry
 from mfutils.errors import InputError
 from mfutils.networks.labels import Labels
 
@@ -59,7 +58,7 @@ class GapGraphs:
         return Labels(np.concatenate(index), np.concatenate(target), np.concatenate(names))
 
 
-@lru_cache(maxsize=4)
+@registry.remembered(maxsize=4)
 def load(name: str = "auto", *, cutoff: float, max_neighbors: int | None) -> GapGraphs:
     """The GapGraphs of a data set of `mfutils.datasets.bandgap`, with graphs of these settings."""
     name = bandgap.resolve(name)

@@ -1,6 +1,7 @@
 """Equations of the book as MathML; one that cannot be read stops Sphinx with its text."""
 
 from docutils import nodes
+from sphinx.application import Sphinx
 from sphinx.errors import SphinxError
 from sphinx.util.math import get_node_equation_number
 
@@ -34,7 +35,7 @@ def _display(writer, node):
     raise nodes.SkipNode
 
 
-def setup(app):
+def setup(app: Sphinx) -> dict[str, bool]:
     """Register the renderer under the name that `conf.py` selects."""
     app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

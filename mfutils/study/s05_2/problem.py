@@ -5,10 +5,10 @@ Folds hold whole chemical systems: what tests was never trained on at any fideli
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
+from mfutils.datasets import registry
 from mfutils.errors import InputError
 from mfutils.networks.labels import Labels
 from mfutils.study import gap_graphs
@@ -31,7 +31,7 @@ class FusionProblem:
     rest: np.ndarray
 
 
-@lru_cache(maxsize=4)
+@registry.remembered(maxsize=4)
 def _systems(dataset: str) -> np.ndarray:
     return groups.chemical_systems(gap_graphs.load(dataset, **GRAPHS).graphs)
 

@@ -11,7 +11,6 @@ networks.
 
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -24,6 +23,7 @@ from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBRegressor
 
 from mfutils.crystals import shells
+from mfutils.datasets import registry
 from mfutils.errors import InputError
 from mfutils.study.s09 import moduli
 
@@ -76,7 +76,7 @@ def classical_run(
     )
 
 
-@lru_cache(maxsize=4)
+@registry.remembered(maxsize=4)
 def _inputs(dataset, property, features):
     return FEATURES[features](moduli.load_moduli(dataset, property).table).to_numpy(float)
 

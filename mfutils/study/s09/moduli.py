@@ -10,13 +10,12 @@ once; `grouped` keeps the polymorphs of a composition on one side.
 
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 import spglib
 
-from mfutils.datasets import elastic, matbench
+from mfutils.datasets import elastic, matbench, registry
 from mfutils.errors import InputError
 
 __all__ = [
@@ -130,7 +129,7 @@ def _reason(column, modulus, spacegroup, tensor):
     return ""
 
 
-@lru_cache(maxsize=4)
+@registry.remembered(maxsize=4)
 def load_moduli(dataset: str = "open", property: str = "shear") -> ModuliSet:
     """The ModuliSet of "open" (embedded crystals) or "matbench" (files in the data directory)."""
     if property not in PROPERTIES:

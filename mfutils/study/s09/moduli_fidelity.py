@@ -11,13 +11,12 @@ with taking l as it is.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from mfutils.crystals import composition
-from mfutils.datasets import elastic
+from mfutils.datasets import elastic, registry
 from mfutils.errors import InputError
 from mfutils.gp.corrections import fit_corrections
 from mfutils.gp.exact import DegenerateFitWarning, fit_gp
@@ -61,7 +60,7 @@ class Corrected:
     baselines: dict[str, np.ndarray]
 
 
-@lru_cache(maxsize=2)
+@registry.remembered(maxsize=2)
 def load_databases(property: str = "bulk") -> TwoDatabases:
     """The crystals with a modulus in either database, and their standardised features."""
     if property not in _COLUMNS:

@@ -7,7 +7,6 @@ arguments, and `mfutils.compendium.sweep.run` stores each run, so one network se
 
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -141,7 +140,7 @@ def survey(*, property: str, seed: int = 0, training: dict | None = None) -> Sur
     )
 
 
-@lru_cache(maxsize=4)
+@registry.remembered(maxsize=4)
 def _graphs(dataset, property, cutoff, max_neighbors):
     """Graphs of a ModuliSet, row for row."""
     return _built(
