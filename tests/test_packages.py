@@ -39,7 +39,7 @@ STANDS_ON = {
     "nbconvert": "mfutils/compendium/pages.py",
     "torch": "mfutils/networks/cgcnn.py",
     "gpytorch": "notebooks/02_2_gaussian_process_regression.ipynb",
-    "matgl": "notebooks/02_3_crystal_graph_networks.ipynb",
+    "matgl": "mfutils/networks/megnet_matgl.py",
     "pymatgen": "mfutils/crystals/cif.py",
     "pandas": "mfutils/compendium/artifacts.py",
     "matplotlib": "mfutils/compendium/plots.py",
