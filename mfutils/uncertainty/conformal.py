@@ -1,4 +1,4 @@
-"""Split conformal prediction: intervals and ellipsoids that cover whatever the model (section 8.5).
+"""Split conformal prediction: intervals and ellipsoids that cover whatever the model.
 
 Scores of a calibration set that the model has not seen are sorted, and the
 ceil((n + 1)(1 - alpha))-th smallest bounds a new score with probability of at least 1 - alpha, if
@@ -10,8 +10,10 @@ sqrt((y - mean)' C^-1 (y - mean)), whose sets are ellipsoids.
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.stats import beta, betabinom
+from scipy.stats.distributions import rv_frozen
 
 from mfutils.errors import InputError
 
@@ -29,25 +31,25 @@ __all__ = [
 ]
 
 
-def points_needed(alpha):
+def points_needed(alpha: float) -> int:
     """Smallest calibration set for which a bound exists."""
     _check_alpha(alpha)
     return math.ceil((1 - alpha) / alpha - 1e-9)
 
 
-def rank(n, alpha):
+def rank(n: int, alpha: float) -> int:
     """Which of n sorted scores is the bound: ceil((n + 1)(1 - alpha)); InputError above n."""
     _check_alpha(alpha)
-    found = math.ceil((n + 1) * (1 - alpha) - 1e-9)
-    if n < 1 or found > n:
+    place = math.ceil((n + 1) * (1 - alpha) - 1e-9)
+    if n < 1 or place > n:
         raise InputError(
             f"{n} calibration scores are too few for alpha = {alpha:g}: at least "
             f"{points_needed(alpha)} are needed"
         )
-    return found
+    return place
 
 
-def bound(scores, alpha):
+def bound(scores: npt.ArrayLike, alpha: float) -> float:
     """The score that a new sample exceeds with probability at most alpha (split conformal).
 
     scores (n,) are those of a calibration set that the model has not seen, such as
@@ -64,13 +66,13 @@ def bound(scores, alpha):
     return float(np.partition(scores, place)[place])
 
 
-def absolute_scores(y, mean):
+def absolute_scores(y: npt.ArrayLike, mean: npt.ArrayLike) -> np.ndarray:
     """|y - mean| (n,), in the unit of y."""
     y, mean = _same_shape(y, mean)
     return np.abs(y - mean)
 
 
-def normalised_scores(y, mean, std):
+def normalised_scores(y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike) -> np.ndarray:
     """|y - mean| / std (n,)."""
     y, mean, std = _same_shape(y, mean, std)
     if not (std > 0).all():
@@ -79,7 +81,7 @@ def normalised_scores(y, mean, std):
     return np.abs(y - mean) / std
 
 
-def mahalanobis(y, mean, covariance):
+def mahalanobis(y: npt.ArrayLike, mean: npt.ArrayLike, covariance: npt.ArrayLike) -> np.ndarray:
     """sqrt((y - mean)' C^-1 (y - mean)) (n,) for vectors (n, k) and covariances (n, k, k)."""
     y, mean, covariance = (np.asarray(a, dtype=float) for a in (y, mean, covariance))
     if y.ndim != 2 or mean.shape != y.shape or covariance.shape != (*y.shape, y.shape[1]):
@@ -100,14 +102,16 @@ def mahalanobis(y, mean, covariance):
     return np.linalg.norm(white, axis=1)
 
 
-def interval(mean, bound, std=None):
+def interval(
+    mean: npt.ArrayLike, bound: float, std: npt.ArrayLike | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(low, high) of the central interval: mean -+ bound, times std for normalised scores."""
     mean = np.asarray(mean, dtype=float)
     half = bound if std is None else bound * np.asarray(std, dtype=float)
     return mean - half, mean + half
 
 
-def ellipsoid_volume(covariance, bound):
+def ellipsoid_volume(covariance: npt.ArrayLike, bound: float) -> np.ndarray:
     """Volume (n,) of {y: Mahalanobis length <= bound} for covariances (n, k, k)."""
     covariance = np.asarray(covariance, dtype=float)
     k = covariance.shape[-1]
@@ -115,7 +119,9 @@ def ellipsoid_volume(covariance, bound):
     return ball * bound**k * np.sqrt(np.linalg.det(covariance))
 
 
-def coverage_by_group(scores, bound, groups, *, level=0.95):
+def coverage_by_group(
+    scores: npt.ArrayLike, bound: float, groups: npt.ArrayLike, *, level: float = 0.95
+) -> pd.DataFrame:
     """DataFrame with a row per group: n, coverage, and its exact binomial interval (low, high)."""
     inside = np.asarray(scores, dtype=float) <= bound
     groups = np.asarray(groups)
@@ -136,19 +142,19 @@ def coverage_by_group(scores, bound, groups, *, level=0.95):
     return table.drop(columns="hits")
 
 
-def coverage_distribution(n_calibration, n_test, alpha):
+def coverage_distribution(n_calibration: int, n_test: int, alpha: float) -> rv_frozen:
     """Exact distribution of the number covered of n_test: beta-binomial, for continuous scores."""
     k = rank(n_calibration, alpha)
     return betabinom(n_test, k, n_calibration + 1 - k)
 
 
-def _check_alpha(alpha):
+def _check_alpha(alpha: float) -> None:
     if not 0 < alpha < 1:
         raise InputError(f"alpha is {alpha!r}; expected a probability between 0 and 1")
 
 
-def _same_shape(*arrays):
-    arrays = [np.asarray(a, dtype=float) for a in arrays]
+def _same_shape(*columns: npt.ArrayLike) -> list[np.ndarray]:
+    arrays = [np.asarray(column, dtype=float) for column in columns]
     if arrays[0].ndim != 1 or len({a.shape for a in arrays}) != 1 or not len(arrays[0]):
         shapes = ", ".join(str(a.shape) for a in arrays)
         raise InputError(f"arrays have shapes {shapes}; expected (n,) for all with n above 0")

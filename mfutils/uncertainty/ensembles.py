@@ -1,4 +1,4 @@
-"""Where an uncertainty comes from: the law of total variance for ensembles (section 8.1).
+"""Where an uncertainty comes from: the law of total variance for ensembles.
 
 Member m predicts a mean mu_m(x) and a noise variance v_m(x). Over members,
 
@@ -11,6 +11,7 @@ what remains with any amount of data (aleatoric) plus what the members disagree 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 
@@ -26,17 +27,17 @@ class Parts:
     epistemic: np.ndarray
 
     @property
-    def total(self):
+    def total(self) -> np.ndarray:
         """Sum of both variances."""
         return self.aleatoric + self.epistemic
 
     @property
-    def std(self):
+    def std(self) -> np.ndarray:
         """Standard deviation of the prediction."""
         return np.sqrt(self.total)
 
 
-def decompose(means, variances=None):
+def decompose(means: npt.ArrayLike, variances: npt.ArrayLike | None = None) -> Parts:
     """Parts of an ensemble; means and noise variances (m, n), no noise when left out.
 
     The variance over members divides by m - 1, so it is unbiased for independent members.
@@ -54,7 +55,9 @@ def decompose(means, variances=None):
     return Parts(means.mean(0), variances.mean(0), means.var(0, ddof=1))
 
 
-def vector_moments(samples, noise=0.0):
+def vector_moments(
+    samples: npt.ArrayLike, noise: npt.ArrayLike = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean (n, 3) and covariance (n, 3, 3) of vectors from K passes, samples (K, n, 3).
 
     noise is the variance of one component of the labels, a number or (n,); it is added to the
@@ -72,7 +75,7 @@ def vector_moments(samples, noise=0.0):
     return mean, covariance + noise[:, None, None] * np.eye(samples.shape[2])
 
 
-def bootstrap_counts(n, members, seed):
+def bootstrap_counts(n: int, members: int, seed: int) -> np.ndarray:
     """How often each of n samples stands in each member's bootstrap sample, (members, n)."""
     if n < 1 or members < 1:
         raise InputError(f"{n} samples for {members} members; expected at least one of each")

@@ -16,11 +16,13 @@ negative: members that err alike would get large weights of both signs, which do
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import nnls
+from sklearn.covariance import ledoit_wolf
 
 from mfutils.errors import InputError
 
-__all__ = ["RULES", "Calibration", "fuse", "shrunk_moments", "weights"]
+__all__ = ["RULES", "Calibration", "fuse", "weights"]
 
 RULES = ("inverse-std", "inverse-variance", "mean", "median", "covariance", "stacking")
 _LEARNED = ("covariance", "stacking")
@@ -51,7 +53,14 @@ class Calibration:
             object.__setattr__(self, name, value)
 
 
-def fuse(mean, std, rule="inverse-std", *, calibration=None, spread="mixture"):
+def fuse(
+    mean: npt.ArrayLike,
+    std: npt.ArrayLike,
+    rule: str = "inverse-std",
+    *,
+    calibration: Calibration | None = None,
+    spread: str = "mixture",
+) -> tuple[np.ndarray, np.ndarray]:
     """Fused (mean, std), each (n,), of m members: mean and std (m, n), std above 0.
 
     rule is one of RULES; `covariance` and `stacking` need a Calibration of the same members.
@@ -72,18 +81,24 @@ def fuse(mean, std, rule="inverse-std", *, calibration=None, spread="mixture"):
         return fused, np.sqrt(np.einsum("in,ij,jn->n", scaled, _moments(calibration), scaled))
     if spread == "independent":
         return fused, np.sqrt((share**2 * std**2).sum(axis=0))
-    found = _mixture_std(mean, std, share, fused)
+    fused_std = _mixture_std(mean, std, share, fused)
     if rule == "stacking":
         before = (share[:, :1] * calibration.mean).sum(axis=0)
         fixed = np.broadcast_to(share[:, :1], calibration.mean.shape)
         z = (calibration.target - before) / _mixture_std(
             calibration.mean, calibration.std, fixed, before
         )
-        found = found * np.sqrt(np.mean(z**2))
-    return fused, found
+        fused_std = fused_std * np.sqrt(np.mean(z**2))
+    return fused, fused_std
 
 
-def weights(mean, std, rule="inverse-std", *, calibration=None):
+def weights(
+    mean: npt.ArrayLike,
+    std: npt.ArrayLike,
+    rule: str = "inverse-std",
+    *,
+    calibration: Calibration | None = None,
+) -> np.ndarray:
     """The weights (m, n) of `fuse`, of sum 1 over the members; equal ones for the median."""
     mean, std = _checked(mean, std)
     if rule not in RULES:
@@ -109,31 +124,18 @@ def weights(mean, std, rule="inverse-std", *, calibration=None):
     return raw / raw.sum(axis=0)
 
 
-def shrunk_moments(z):
-    """Second moments (m, m) of z (c, m), shrunk towards a multiple of one (Ledoit and Wolf 2004).
+def _moments(calibration: Calibration) -> np.ndarray:
+    """Second moments (m, m) of the errors in units of the predicted std.
 
-    S = (1 - a) M + a (tr M / m) 1 with M = z'z / c, and a the share that minimises the expected
-    squared distance to the true moments, estimated from the data.
+    They are shrunk towards a multiple of one (Ledoit and Wolf 2004).
     """
-    c, m = z.shape
-    moments = z.T @ z / c
-    target = np.trace(moments) / m
-    distance = np.sum((moments - target * np.eye(m)) ** 2)
-    # mean squared distance of the c single-sample estimates from their mean, over c
-    noise = (np.sum((z**2).sum(axis=1) ** 2) / c - np.sum(moments**2)) / c
-    share = 1.0 if distance <= 0 else min(max(noise / distance, 0.0), 1.0)
-    return (1 - share) * moments + share * target * np.eye(m)
-
-
-def _moments(calibration):
-    """Shrunk second moments (m, m) of the errors in units of the predicted std."""
     z = ((calibration.mean - calibration.target) / calibration.std).T
     if not z.any():
         raise InputError("all calibration errors are 0: there is no covariance to learn")
-    return shrunk_moments(z)
+    return ledoit_wolf(z, assume_centered=True)[0]
 
 
-def _least_squares(std, moments):
+def _least_squares(std: np.ndarray, moments: np.ndarray) -> np.ndarray:
     """Weights (m, n) >= 0 of sum 1 that minimise w' D S D w, D = diag(std) of each sample."""
     factor = np.linalg.cholesky(moments / np.trace(moments)).T
     inverse = std.min(axis=0) / std
@@ -142,15 +144,15 @@ def _least_squares(std, moments):
     return raw / raw.sum(axis=0)
 
 
-def _stacked(calibration):
+def _stacked(calibration: Calibration) -> np.ndarray:
     """Weights (m,) >= 0 of sum 1 with the least squared error on the calibration set."""
     residual = (calibration.mean - calibration.target).T
     # with sum 1 the residual of the combination is this matrix times the weights
-    found = _on_simplex(residual / (np.linalg.norm(residual) or 1.0), np.ones(residual.shape[1]))
-    return found / found.sum()
+    raw = _on_simplex(residual / (np.linalg.norm(residual) or 1.0), np.ones(residual.shape[1]))
+    return raw / raw.sum()
 
 
-def _on_simplex(matrix, total):
+def _on_simplex(matrix: np.ndarray, total: np.ndarray) -> np.ndarray:
     """v >= 0 along which |matrix v|^2 is least for total . v = 1.
 
     |matrix v|^2 + (total . v - 1)^2 is least along the same direction, whatever the length of v,

@@ -1,4 +1,4 @@
-"""Forests that predict a distribution: training targets weighted by shared leaves (section 5.2).
+"""Forests that predict a distribution: training targets weighted by shared leaves.
 
 Meinshausen (2006): a tree sends x to a leaf, and every training row in that leaf has the weight
 1 / (rows in it). The mean over trees gives weights w_i(x) >= 0 with sum 1, so that
@@ -11,6 +11,7 @@ are extremely randomised (Geurts et al. 2006) and see every row, so no weight is
 """
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 from sklearn.ensemble import ExtraTreesRegressor
 
@@ -26,13 +27,15 @@ class QuantileForest:
     settings; fit takes x (n, d), y (n,) and optional weights (n,) of the rows.
     """
 
-    def __init__(self, *, trees=200, leaf=2, share=0.3, seed=0):
+    def __init__(self, *, trees: int = 200, leaf: int = 2, share: float = 0.3, seed: int = 0):
         self.forest = ExtraTreesRegressor(
             trees, min_samples_leaf=leaf, max_features=share, random_state=seed, n_jobs=1
         )
         self._members = None
 
-    def fit(self, x, y, weight=None):
+    def fit(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, weight: npt.ArrayLike | None = None
+    ) -> "QuantileForest":
         """Grow the trees; returns self. Raises InputError for shapes that do not fit."""
         x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
         weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=float)
@@ -53,21 +56,21 @@ class QuantileForest:
         self._members = inside.multiply(inverse[None]).tocsr()
         return self
 
-    def _leaves(self, x):
+    def _leaves(self, x: np.ndarray) -> sparse.csr_matrix:
         """Sparse (n, nodes of all trees), 1 where a row ends."""
         leaves = self.forest.apply(x) + self.offsets[:-1]
         rows = np.repeat(np.arange(len(x)), leaves.shape[1])
         ones = np.ones(leaves.size)
         return sparse.csr_matrix((ones, (rows, leaves.ravel())), (len(x), self.offsets[-1]))
 
-    def weights(self, x):
+    def weights(self, x: npt.ArrayLike) -> np.ndarray:
         """Weights (m, n) of the n training rows for m new rows x (m, d); each row sums to 1."""
         if self._members is None:
             raise InputError("the forest is not grown yet; call fit first")
-        found = self._leaves(np.asarray(x, dtype=float)) @ self._members.T
-        return np.asarray(found.todense()) / len(self.forest.estimators_)
+        shared = self._leaves(np.asarray(x, dtype=float)) @ self._members.T
+        return shared.toarray() / len(self.forest.estimators_)
 
-    def draws(self, x, count=200):
+    def draws(self, x: npt.ArrayLike, count: int = 200) -> np.ndarray:
         """Sorted, equally likely values (m, count): quantiles at (k + 1/2) / count."""
         cumulative = np.cumsum(self.weights(x)[:, self.order], axis=1)
         levels = (np.arange(count) + 0.5) / count

@@ -6,10 +6,12 @@ Test materials and models are resampled with replacement, the same materials for
 and the share of draws that keep the order of two neighbours is the probability of that order.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mfutils.errors import InputError
@@ -31,14 +33,14 @@ class Ranking:
     draws: np.ndarray
 
     @property
-    def order(self):
+    def order(self) -> tuple[str, ...]:
         """Names from the most to the least faithful."""
         return tuple(self.table["fidelity"])
 
-    def __str__(self):
+    def __str__(self) -> str:
         return ">".join(self.order)
 
-    def probability(self, better, worse):
+    def probability(self, better: str, worse: str) -> float:
         """Share of draws in which `better` has the smaller error than `worse`."""
         unknown = {better, worse} - set(self.order)
         if unknown:
@@ -47,7 +49,13 @@ class Ranking:
         return _share_smaller(a, b)
 
 
-def rank(errors, *, weight=None, draws=2000, seed=0):
+def rank(
+    errors: Mapping[str, npt.ArrayLike],
+    *,
+    weight: npt.ArrayLike | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Ranking:
     """The Ranking of data sets by the mean test error of their models.
 
     errors: name -> (members, samples) absolute (or squared) errors, on the same test samples for

@@ -12,8 +12,10 @@ that neither trained nor tests the model.
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.special import erf, ndtr, ndtri
 from sklearn.isotonic import IsotonicRegression
@@ -39,13 +41,13 @@ __all__ = [
 ]
 
 
-def nll(y, mean, std):
+def nll(y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike) -> np.ndarray:
     """Negative log likelihood (n,): log(2 pi std^2) / 2 + z^2 / 2."""
     y, mean, std = _checked(y, mean, std)
     return 0.5 * np.log(2 * np.pi * std**2) + 0.5 * ((y - mean) / std) ** 2
 
 
-def crps(y, mean, std):
+def crps(y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike) -> np.ndarray:
     """Continuous ranked probability score (n,), in the unit of y, in closed form.
 
     std (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)): the integral over t of (F(t) - [t >= y])^2,
@@ -57,13 +59,15 @@ def crps(y, mean, std):
     return std * (z * erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
 
 
-def pit(y, mean, std):
+def pit(y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike) -> np.ndarray:
     """Probability integral transform (n,): the predicted probability of a value below y."""
     y, mean, std = _checked(y, mean, std)
     return ndtr((y - mean) / std)
 
 
-def coverage(y, mean, std, level=0.95):
+def coverage(
+    y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike, level: npt.ArrayLike = 0.95
+) -> float | np.ndarray:
     """Share of targets inside the central intervals that promise `level`.
 
     level may be an array; the result has its shape. Raises InputError unless 0 < level < 1.
@@ -73,11 +77,11 @@ def coverage(y, mean, std, level=0.95):
     if not ((level > 0) & (level < 1)).all():
         raise InputError(f"level is {level!r}; expected probabilities between 0 and 1")
     half = ndtri(0.5 + 0.5 * level)
-    found = (np.abs((y - mean) / std)[:, None] <= half.ravel()).mean(axis=0)
-    return float(found[0]) if level.ndim == 0 else found.reshape(level.shape)
+    share = (np.abs((y - mean) / std)[:, None] <= half.ravel()).mean(axis=0)
+    return float(share[0]) if level.ndim == 0 else share.reshape(level.shape)
 
 
-def miscalibration_area(y, mean, std):
+def miscalibration_area(y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike) -> float:
     """Area between coverage and promise: the integral over p of |coverage(p) - p|, exact.
 
     0 when every interval holds what it promises; at most 1/2.
@@ -86,7 +90,7 @@ def miscalibration_area(y, mean, std):
     return _distance_to_uniform(erf(np.abs(y - mean) / (std * math.sqrt(2))))
 
 
-def expected_calibration_error(y, mean, std):
+def expected_calibration_error(y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike) -> float:
     """Mean distance of the distribution of the PIT values from the uniform one, exact.
 
     The integral over u of |share of PIT values below u - u|. Unlike `miscalibration_area` it sees
@@ -95,7 +99,7 @@ def expected_calibration_error(y, mean, std):
     return _distance_to_uniform(pit(y, mean, std))
 
 
-def ence(y, mean, std, *, bins=10):
+def ence(y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike, *, bins: int = 10) -> float:
     """Expected normalised calibration error: is the error as large as predicted, at every size?
 
     Samples are sorted by std into `bins` groups of (nearly) equal size; the mean over groups of
@@ -111,19 +115,18 @@ def ence(y, mean, std, *, bins=10):
     return float(np.mean(np.abs(groups[:, 0] - groups[:, 1]) / groups[:, 1]))
 
 
-def sharpness(y, mean, std):
+def sharpness(y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike) -> float:
     """Root of the mean predicted variance, in the unit of y."""
     return float(np.sqrt(np.mean(np.square(std))))
 
 
-def z_variance(y, mean, std):
+def z_variance(y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike) -> float:
     """Mean of z^2; above 1 the model is too sure of itself."""
-    # nll checks the arrays, and z^2 follows from it
-    nll(y, mean, std)
-    return float(np.mean(((np.asarray(y) - mean) / std) ** 2))
+    y, mean, std = _checked(y, mean, std)
+    return float(np.mean(((y - mean) / std) ** 2))
 
 
-METRICS = {
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
     "MAE": lambda y, mean, std: float(np.mean(np.abs(y - mean))),
     "NLL": lambda y, mean, std: float(nll(y, mean, std).mean()),
     "CRPS": lambda y, mean, std: float(crps(y, mean, std).mean()),
@@ -136,19 +139,21 @@ METRICS = {
 }
 
 
-def crps_samples(y, samples):
-    """CRPS (n,) of the empirical distribution of samples (K, n) at y (n,), in the unit of y."""
+def crps_samples(y: npt.ArrayLike, samples: npt.ArrayLike) -> np.ndarray:
+    """CRPS (n,) of the empirical distributions of samples (n, K) at y (n,), in the unit of y."""
     y, samples = np.asarray(y, dtype=float), np.asarray(samples, dtype=float)
-    if samples.ndim != 2 or y.shape != samples.shape[1:] or not len(samples):
-        raise InputError(f"y {y.shape} and samples {samples.shape}; expected (n,) and (K, n)")
-    count = len(samples)
+    if samples.ndim != 2 or y.shape != samples.shape[:1] or not samples.size:
+        raise InputError(f"y {y.shape} and samples {samples.shape}; expected (n,) and (n, K)")
+    count = samples.shape[1]
     # sum over pairs |x_i - x_j| from the sorted samples, without the pairs
     ranks = 2 * np.arange(1, count + 1) - count - 1
-    spread = ranks @ np.sort(samples, axis=0) / count**2
-    return np.abs(samples - y).mean(0) - spread
+    spread = np.sort(samples, axis=1) @ ranks / count**2
+    return np.abs(samples - y[:, None]).mean(axis=1) - spread
 
 
-def pit_histogram(y, mean, std, *, bins=10):
+def pit_histogram(
+    y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike, *, bins: int = 10
+) -> pd.DataFrame:
     """DataFrame low, high, share, expected: share of PIT values in equal bins of (0, 1)."""
     if not (isinstance(bins, int | np.integer) and bins >= 1):
         raise InputError(f"bins is {bins!r}; expected a whole number from 1")
@@ -159,14 +164,23 @@ def pit_histogram(y, mean, std, *, bins=10):
     )
 
 
-def score_table(y, mean, std, *, metrics=None, groups=None, resamples=200, level=0.95, seed=0):
+def score_table(
+    y: npt.ArrayLike,
+    mean: npt.ArrayLike,
+    std: npt.ArrayLike,
+    *,
+    metrics: Sequence[str] | None = None,
+    groups: npt.ArrayLike | None = None,
+    resamples: int = 200,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
     """DataFrame metric, value, low, high: every metric with a percentile bootstrap interval.
 
     groups (n,) names what is resampled as a whole; by default every sample by itself. metrics are
     names of METRICS, by default all.
     """
-    nll(y, mean, std)  # refuses bad arrays
-    y, mean, std = (np.asarray(a, dtype=float) for a in (y, mean, std))
+    y, mean, std = _checked(y, mean, std)
     names = list(METRICS) if metrics is None else list(metrics)
     unknown = [n for n in names if n not in METRICS]
     if unknown:
@@ -188,12 +202,14 @@ def score_table(y, mean, std, *, metrics=None, groups=None, resamples=200, level
     return pd.DataFrame({"metric": names, "value": values, "low": low, "high": high})
 
 
-def fit_scale(y, mean, std):
+def fit_scale(y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike) -> float:
     """The factor on all standard deviations with the best likelihood: root of the mean of z^2."""
     return float(np.sqrt(z_variance(y, mean, std)))
 
 
-def quantile_map(y, mean, std):
+def quantile_map(
+    y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike
+) -> Callable[[npt.ArrayLike], np.ndarray]:
     """Monotone function from predicted to observed probabilities, fitted on PIT values.
 
     Call it with predicted probabilities in [0, 1]; a level p of the recalibrated distribution is
@@ -206,7 +222,7 @@ def quantile_map(y, mean, std):
     return lambda p: fit.predict(np.atleast_1d(p))
 
 
-def _distance_to_uniform(values):
+def _distance_to_uniform(values: np.ndarray) -> float:
     """Integral over (0, 1) of |empirical distribution of `values` - uniform|."""
     steps = np.concatenate([[0.0], np.sort(values), [1.0]])
     height = np.arange(len(values) + 1) / len(values)
@@ -215,7 +231,7 @@ def _distance_to_uniform(values):
     return float(0.5 * np.sum(high * np.abs(high) - low * np.abs(low)))
 
 
-def _checked(y, mean, std):
+def _checked(y: npt.ArrayLike, mean: npt.ArrayLike, std: npt.ArrayLike) -> list[np.ndarray]:
     """The three as float64 (n,); raises InputError with one line."""
     arrays = [np.asarray(value, dtype=float) for value in (y, mean, std)]
     shapes = [a.shape for a in arrays]

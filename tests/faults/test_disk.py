@@ -2,7 +2,8 @@
 
 One-line errors, nothing half-written, and a rerun with room equals an undisturbed run. What
 happens at every single write is in test_publication_faults.py; the graph cache, which costs a
-warning only, in tests/test_graph_cache.py; a read-only data directory in tests/test_download.py.
+warning only, in tests/crystals/test_graph_cache.py; a read-only data directory in
+tests/datasets/test_fetch.py.
 """
 
 import contextlib

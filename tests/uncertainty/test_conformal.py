@@ -74,6 +74,13 @@ def test_rank_is_the_smallest_that_guarantees(n, alpha):
     assert (k - 1) / (n + 1) < 1 - alpha + 1e-9
 
 
+@pytest.mark.parametrize(("n", "alpha"), [(9, 0.1), (19, 0.05), (40, 0.1), (200, 0.32)])
+def test_the_bound_is_the_right_order_statistic(n, alpha):
+    scores = np.random.default_rng(n).permutation(n).astype(float)
+    k = next(k for k in range(1, n + 1) if k >= (n + 1) * (1 - alpha) - 1e-9)
+    assert conformal.bound(scores, alpha) == k - 1
+
+
 def test_mahalanobis_and_volume():
     root = RNG.normal(size=(20, 3, 3))
     covariance = root @ root.transpose(0, 2, 1) + 0.1 * np.eye(3)
@@ -117,6 +124,9 @@ def test_coverage_by_group_equals_scipy():
     ("call", "message"),
     [
         (lambda: conformal.bound([], 0.1), "one score per sample"),
+        (lambda: conformal.bound([1.0, np.nan], 0.5), "NaN or infinity"),
+        (lambda: conformal.bound(np.ones(98), 0.01), "at least 99 are needed"),
+        (lambda: conformal.bound(np.ones(50), 1.0), "alpha is 1.0; expected a probability"),
         (lambda: conformal.rank(0, 0.1), "at least 9 are needed"),
         (lambda: conformal.rank(8, 0.1), "8 calibration scores .* at least 9 are needed"),
         (lambda: conformal.points_needed(1.0), "alpha is 1.0"),

@@ -1,7 +1,8 @@
-"""The weights of a quantile forest, against the forest's own mean and against brute force."""
+"""The weights of a quantile forest, against the forest's own mean, brute force and a peer."""
 
 import numpy as np
 import pytest
+from quantile_forest import ExtraTreesQuantileRegressor
 
 from mfutils.errors import InputError
 from mfutils.uncertainty.quantile_forest import QuantileForest
@@ -19,9 +20,9 @@ def test_weighted_mean_is_the_forests_prediction(problem):
     x, y, new = problem
     weight = np.random.default_rng(1).uniform(0.5, 2, len(y))
     model = QuantileForest(trees=20, leaf=3).fit(x, y, weight)
-    found = model.weights(new)
-    assert np.allclose(found.sum(axis=1), 1)
-    assert np.allclose(found @ y, model.forest.predict(new))
+    shares = model.weights(new)
+    assert np.allclose(shares.sum(axis=1), 1)
+    assert np.allclose(shares @ y, model.forest.predict(new))
 
 
 def test_weights_and_draws_by_brute_force(problem):
@@ -41,6 +42,22 @@ def test_weights_and_draws_by_brute_force(problem):
         assert (np.array(at) >= levels - 1e-9).all()
         below = [row[y < value - 1e-12].sum() for value in drawn]
         assert (np.array(below) <= levels + 1e-9).all()
+
+
+def test_the_package_quantile_forest_gives_the_same(problem):
+    x, y, new = problem
+    ours = QuantileForest(trees=50, leaf=3, share=0.5, seed=1).fit(x, y)
+    peer = ExtraTreesQuantileRegressor(
+        50, min_samples_leaf=3, max_features=0.5, random_state=1, max_samples_leaf=None
+    ).fit(x, y)
+    mean = peer.predict(new, quantiles="mean", weighted_leaves=True)
+    assert np.allclose(ours.weights(new) @ y, mean, atol=1e-12)
+    # its quantiles interpolate between neighbours, ours are values of the training rows
+    levels = list((np.arange(50) + 0.5) / 50)
+    theirs = peer.predict(new, quantiles=levels, weighted_leaves=True, interpolation="nearest")
+    difference = np.abs(ours.draws(new, count=50) - theirs)
+    assert np.mean(difference == 0) > 0.95
+    assert difference.mean() < 1e-3
 
 
 def test_unknown_inputs_are_allowed(problem):

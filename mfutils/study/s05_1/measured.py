@@ -8,7 +8,6 @@ left out to measure its errors.
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -16,12 +15,11 @@ from sklearn.model_selection import GroupKFold
 
 from mfutils.crystals import graph_cache
 from mfutils.crystals.gap_features import structure_features
-from mfutils.datasets import bandgap
+from mfutils.datasets import bandgap, registry
 from mfutils.errors import InputError
 
 __all__ = [
-    "GapStudy", "chemical_group", "chemical_system", "features", "graphs",
-    "inner_split", "load", "split",
+    "Fold", "GapStudy", "chemical_group", "chemical_system", "features", "graphs", "load",
 ]  # fmt: skip
 
 # the most electronegative element that is present names the group
@@ -60,7 +58,7 @@ def chemical_group(formula):
     return next((name for name, ions in _GROUPS.items() if present & set(ions)), "metallic")
 
 
-@lru_cache(maxsize=2)
+@registry.remembered(maxsize=2)
 def load(dataset="auto", *, limit=0, seed=0):
     """The GapStudy of a data set of `mfutils.datasets.bandgap`.
 
@@ -81,30 +79,48 @@ def load(dataset="auto", *, limit=0, seed=0):
     return GapStudy(table, table["gap_exp"].to_numpy(float), system, group)
 
 
-def split(study, fold, *, folds=5, calibration=0.2, seed=0):
-    """Row numbers (train, calibration, test) of one fold; no system is in two of them.
+@dataclass(frozen=True)
+class Fold:
+    """Who trains, calibrates and tests in fold `number` of `folds`; no system is in two parts.
 
     calibration is its share of the rows that do not test, reached as nearly as whole systems
-    allow.
+    allow. Raises InputError for a number or share that does not exist.
     """
-    if not 0 <= fold < folds:
-        raise InputError(f"fold is {fold}; expected 0 to {folds - 1}")
-    if not 0 < calibration < 1:
-        raise InputError(f"calibration is {calibration}; expected a share between 0 and 1")
-    rest, test = _folds(study.system, folds, seed)[fold]
-    generator = np.random.default_rng([seed, fold])
-    systems = generator.permutation(np.unique(study.system[rest]))
-    rank = {name: place for place, name in enumerate(systems)}
-    places = np.array([rank[name] for name in study.system[rest]])
-    sizes = np.cumsum(np.bincount(places))
-    cut = int(np.searchsorted(sizes, calibration * len(rest)))
-    return rest[places > cut], rest[places <= cut], test
 
+    dataset: str
+    number: int
+    limit: int = 0
+    folds: int = 5
+    calibration: float = 0.2
+    seed: int = 0
 
-def inner_split(study, train, member, *, parts=5, seed=0):
-    """Rows of `train` that member number `member` sees, and the part that it leaves out."""
-    kept, left = _folds(study.system[train], parts, seed)[member % parts]
-    return train[kept], train[left]
+    def __post_init__(self):
+        if not 0 <= self.number < self.folds:
+            raise InputError(f"fold is {self.number}; expected 0 to {self.folds - 1}")
+        if not 0 < self.calibration < 1:
+            raise InputError(f"calibration is {self.calibration}; expected a share between 0 and 1")
+
+    def study(self) -> GapStudy:
+        """The gaps that are dealt out."""
+        return load(self.dataset, limit=self.limit)
+
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row numbers (train, calibration, test)."""
+        system = self.study().system
+        rest, test = _folds(system, self.folds, self.seed)[self.number]
+        generator = np.random.default_rng([self.seed, self.number])
+        systems = generator.permutation(np.unique(system[rest]))
+        rank = {name: place for place, name in enumerate(systems)}
+        places = np.array([rank[name] for name in system[rest]])
+        sizes = np.cumsum(np.bincount(places))
+        cut = int(np.searchsorted(sizes, self.calibration * len(rest)))
+        return rest[places > cut], rest[places <= cut], test
+
+    def inner(self, member: int, *, parts: int = 5) -> tuple[np.ndarray, np.ndarray]:
+        """Training rows that member number `member` sees, and the part that it leaves out."""
+        train, _, _ = self.rows()
+        kept, left = _folds(self.study().system[train], parts, 0)[member % parts]
+        return train[kept], train[left]
 
 
 def _folds(system, folds, seed):
@@ -112,13 +128,13 @@ def _folds(system, folds, seed):
     return list(parts.split(np.zeros((len(system), 1)), groups=system))
 
 
-@lru_cache(maxsize=2)
+@registry.remembered(maxsize=2)
 def features(dataset, *, limit=0, seed=0):
     """Features (n, d) of `mfutils.crystals.gap_features.structure_features`."""
     return structure_features(load(dataset, limit=limit, seed=seed).table).to_numpy(float)
 
 
-@lru_cache(maxsize=4)
+@registry.remembered(maxsize=4)
 def graphs(dataset, *, limit=0, seed=0, cutoff, max_neighbors):
     """GraphDataset of the rows, one graph per row."""
     table = load(dataset, limit=limit, seed=seed).table

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from mfutils import files, paths
-from mfutils.crystals.structure import check
-from mfutils.datasets.build import open_crystals, packages
 from mfutils.crystals import formulas
+from mfutils.crystals.structure import check
 from mfutils.datasets import registry, tables
+from mfutils.datasets.build import open_crystals, packages
 from mfutils.errors import DataError, InputError
 
 FCC = [[0.0, 2.0, 2.0], [2.0, 0.0, 2.0], [2.0, 2.0, 0.0]]
