@@ -62,7 +62,8 @@ def labels() -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
-def _gap_table() -> dict[str, list[tuple[str, float]]]:
+def _gap_table() -> dict[str, list[tuple]]:
+    """Fidelity -> (id, gap) of each entry, as the file has them: nothing is checked yet."""
     path, _ = originals.require("chen2021_gaps")
     # Pairs, not a dict: a dict would silently keep the last of two rows with one id.
     table = originals.read_json(path, object_pairs_hook=list)
@@ -82,7 +83,8 @@ def _is_object(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, tuple) for item in value)
 
 
-def _experiment() -> list[tuple[str, float]]:
+def _experiment() -> list[tuple]:
+    """(id, gap) of each entry, as the file has them: nothing is checked yet."""
     path, _ = originals.require("expt_gap_kingsbury")
     table = originals.read_json(path)
     try:
