@@ -39,23 +39,12 @@ STANDS_ON = {
     "nbconvert": "mfutils/compendium/pages.py",
     "torch": "mfutils/networks/cgcnn.py",
     "gpytorch": "notebooks/02_2_gaussian_process_regression.ipynb",
-    "matgl": "notebooks/02_3_crystal_graph_networks.ipynb",
+    "matgl": "mfutils/networks/megnet_matgl.py",
     "pymatgen": "mfutils/crystals/cif.py",
     "pandas": "mfutils/compendium/artifacts.py",
     "matplotlib": "mfutils/compendium/plots.py",
     "seaborn": "mfutils/compendium/plots.py",
 }
-
-# Pinned for section 2.3, whose notebook does not build its MEGNet yet
-NOT_YET = {"matgl"}
-
-
-def rows(cases):
-    """Parameters of a test, whose first names a package; those of NOT_YET are known to fail."""
-    return [
-        pytest.param(*case, marks=[pytest.mark.xfail] if case[0] in NOT_YET else [])
-        for case in cases
-    ]
 
 
 def code_of(path) -> str:
@@ -96,13 +85,13 @@ def places(package: str, used=USED, makefile=MAKEFILE) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("package", "place"), rows(STANDS_ON.items()))
+@pytest.mark.parametrize(("package", "place"), STANDS_ON.items())
 def test_what_the_compendium_stands_on_has_its_place(package, place):
     assert place in places(package), f"{package} is used in {sorted(places(package)) or 'nothing'}"
     assert package in MAIN
 
 
-@pytest.mark.parametrize("package", rows([(package,) for package in MAIN]))
+@pytest.mark.parametrize("package", MAIN)
 def test_every_pin_serves(package):
     texts = {
         "library": "\n".join(code_of(path) for path in FILES if path.suffix == ".py"),

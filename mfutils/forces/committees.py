@@ -113,7 +113,7 @@ def _masks(count, settings, generator, layers=2):
 
 def fit_committee(
     data: NetworkData, *, members: int = 5, settings: NetworkSettings | None = None,
-    energy_per_atom: float = 0.0, bootstrap: bool = True, seed: int = 0,
+    energy_per_atom: float = 0.0, seed: int = 0,
 ) -> Committee:  # fmt: skip
     """Committee trained on NetworkData; under dropout `members` masks share one network.
 
@@ -133,7 +133,7 @@ def fit_committee(
     )
     leaves = [t.requires_grad_(True) for pair in weights for t in pair]
     counts = np.ones((members, len(data)))
-    if bootstrap and not shared:
+    if not shared:
         counts = ensembles.bootstrap_counts(len(data), members, seed)
     counts = torch.as_tensor(counts, dtype=torch.float32)
     optimizer = torch.optim.Adam(leaves, lr=settings.learning_rate)

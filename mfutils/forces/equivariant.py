@@ -24,16 +24,15 @@ from mfutils.errors import InputError
 __all__ = ["VectorProcess", "cubic_group", "fit_vector_process", "force_kernel", "overlap"]
 
 
-def cubic_group(*, proper: bool = False) -> np.ndarray:
-    """The 48 symmetries of a cube (m, 3, 3); the 24 rotations among them when `proper`."""
+def cubic_group() -> np.ndarray:
+    """The 48 symmetries of a cube (48, 3, 3), rotations and reflections."""
     group = []
     for order in itertools.permutations(range(3)):
         for signs in itertools.product((1.0, -1.0), repeat=3):
             matrix = np.zeros((3, 3))
             matrix[range(3), order] = signs
             group.append(matrix)
-    group = np.array(group)
-    return group[np.linalg.det(group) > 0] if proper else group
+    return np.array(group)
 
 
 def overlap(first: np.ndarray, second: np.ndarray, width: float) -> np.ndarray | float:

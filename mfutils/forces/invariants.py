@@ -15,7 +15,7 @@ from mfutils.crystals.graph import build_graph
 from mfutils.crystals.structure import Crystal
 from mfutils.errors import InputError
 
-__all__ = ["Environment", "Frames", "frames_of", "sum_rows"]
+__all__ = ["Frames", "Invariants", "frames_of", "sum_rows"]
 
 _NEAREST = 1.0  # Angstrom; centre of the first radial function
 
@@ -64,7 +64,7 @@ def frames_of(
     return Frames(*map(np.concatenate, zip(*parts, strict=True)), count=len(parts))
 
 
-class Environment:
+class Invariants:
     """Invariants of the surroundings and their derivatives along the edges."""
 
     def __init__(self, n_elements: int, cutoff: float, n_radial: int):

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mfutils.errors import InputError
-from mfutils.forces.invariants import Environment, Frames, frames_of, sum_rows
+from mfutils.forces.invariants import Frames, Invariants, sum_rows
 
-__all__ = ["AtomicEnergy", "DirectForces", "Frames", "frames_of"]
+__all__ = ["AtomicEnergy", "DirectForces"]
 
 _LEAST_SPREAD = 1e-2  # smallest standard deviation of an invariant, relative to the largest
 
@@ -67,7 +67,7 @@ class _Model:
     def __init__(self, elements, *, cutoff, n_radial, features, ridge, seed):
         self.elements = tuple(int(z) for z in elements)
         self.cutoff, self.ridge = cutoff, ridge
-        self.environment = Environment(len(self.elements), cutoff, n_radial)
+        self.invariants = Invariants(len(self.elements), cutoff, n_radial)
         self.basis = _RandomFeatures(features, seed)
         self.weights = None
 
@@ -110,7 +110,7 @@ class AtomicEnergy(_Model):
         The energy per atom counts `energy_weight` times as much as a force component.
         """
         energies, forces = _labels(frames, energies, forces)
-        z, _, tangents = self.environment(frames, frames.positions, derivative=True)
+        z, _, tangents = self.invariants(frames, frames.positions, derivative=True)
         self.basis.fit(z)
         phi = np.hstack([self.basis(z), np.eye(len(self.elements))[frames.species]])
         summed = np.zeros((frames.count, phi.shape[1]))
@@ -130,7 +130,7 @@ class AtomicEnergy(_Model):
 
     def energy(self, frames: Frames, positions: npt.ArrayLike | None = None) -> np.ndarray:
         """Energies (f,) in eV, of the atoms at `positions` (n, 3) if given."""
-        z, _, _ = self.environment(frames, self._positions(frames, positions))
+        z, _, _ = self.invariants(frames, self._positions(frames, positions))
         split = -len(self.elements)
         atomic = self.basis(z) @ self.weights[:split] + self.weights[split:][frames.species]
         return np.bincount(frames.frame, weights=atomic, minlength=frames.count)
@@ -138,7 +138,7 @@ class AtomicEnergy(_Model):
     def forces(self, frames: Frames, positions: npt.ArrayLike | None = None) -> np.ndarray:
         """Forces (n, 3) in eV/Angstrom: the chain rule through every edge."""
         positions = self._positions(frames, positions)
-        z, _, tangents = self.environment(frames, positions, derivative=True)
+        z, _, tangents = self.invariants(frames, positions, derivative=True)
         slope = self.basis.pull(z, self.weights[: -len(self.elements)])
         pull = np.einsum("es,esa->ea", slope[frames.centre], tangents)
         n = len(positions)
@@ -171,7 +171,7 @@ class DirectForces(_Model):
     def fit(self, frames: Frames, energies: npt.ArrayLike, forces: npt.ArrayLike) -> "DirectForces":
         """Fit to forces (n, 3) in eV/Angstrom; `energies` are not used; returns self."""
         _, forces = _labels(frames, energies, forces)
-        z, first, _ = self.environment(frames, frames.positions)
+        z, first, _ = self.invariants(frames, frames.positions)
         self.basis.fit(self._inputs(z, first))
         rows = self._rows(frames, z, first)
         if self.equivariant:
@@ -181,7 +181,7 @@ class DirectForces(_Model):
 
     def forces(self, frames: Frames, positions: npt.ArrayLike | None = None) -> np.ndarray:
         """Forces (n, 3) in eV/Angstrom, of the atoms at `positions` (n, 3) if given."""
-        z, first, _ = self.environment(frames, self._positions(frames, positions))
+        z, first, _ = self.invariants(frames, self._positions(frames, positions))
         return self._rows(frames, z, first) @ self.weights
 
 

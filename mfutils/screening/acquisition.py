@@ -3,7 +3,7 @@
 A surrogate gives every candidate a mean and a standard deviation. Acquisition functions turn the
 pair into one number: confidence bounds and expected improvement look for the best value,
 classification entropy and information for the boundary of a class, window probability and the
-risk-aware score rank what is handed on. All are closed forms of the normal distribution.
+moments of a margin rank what is handed on. All are closed forms of the normal distribution.
 Arguments mean and std are (n,) or broadcast against each other; std 0 means "known".
 """
 
@@ -21,7 +21,6 @@ __all__ = [
     "lower_confidence_bound",
     "mutual_information",
     "probability_below",
-    "risk_aware_score",
     "utility_moments",
     "window_probability",
 ]
@@ -167,17 +166,6 @@ def utility_moments(
     spread = scale * np.sqrt(np.maximum(second - first**2, 0.0))
     exact = np.clip(mean, low, high) - low
     return np.where(known, exact, value), np.where(known, 0.0, spread)
-
-
-def risk_aware_score(
-    mean: npt.ArrayLike, std: npt.ArrayLike, low: float, high: float = np.inf, *,
-    aversion: float = 1.0,
-) -> np.ndarray | float:  # fmt: skip
-    """E[u] - aversion * sd[u] of the margin u of `utility_moments`: the largest is best."""
-    if not (np.isfinite(aversion) and aversion >= 0):
-        raise InputError(f"aversion is {aversion}: expected a number >= 0")
-    expected, spread = utility_moments(mean, std, low, high)
-    return expected - aversion * spread
 
 
 def _hinge(gain, std):

@@ -14,20 +14,7 @@ import numpy.typing as npt
 
 from mfutils.errors import InputError
 
-__all__ = ["dominates", "hypervolume", "pareto_front", "pareto_layers"]
-
-
-def dominates(a: npt.ArrayLike, b: npt.ArrayLike, *, maximise: npt.ArrayLike | None = None) -> bool:
-    """True when point a (d,) dominates point b (d,).
-
-    maximise: one bool for all objectives or one per objective; by default all are minimised.
-    Raises InputError on different lengths or values that are not finite.
-    """
-    a, b = np.atleast_1d(np.asarray(a, float)), np.atleast_1d(np.asarray(b, float))
-    if a.shape != b.shape or a.ndim != 1:
-        raise InputError(f"points of shape {a.shape} and {b.shape}: expected two of shape (d,)")
-    a, b = _minimised(np.stack([a, b]), maximise)
-    return bool((a <= b).all() and (a < b).any())
+__all__ = ["hypervolume", "pareto_front", "pareto_layers"]
 
 
 def pareto_front(objectives: npt.ArrayLike, *, maximise: npt.ArrayLike | None = None) -> np.ndarray:

@@ -220,7 +220,7 @@ def _mean(values, weight):
 def _tail(level):
     if not 0 < level < 1:
         raise InputError(f"level is {level!r}; expected a share between 0 and 1, such as 0.95")
-    return (1 - level) / 2
+    return round((1 - level) / 2, 12)  # 0.025 to the last bit for 0.95
 
 
 def _ends(means, level):

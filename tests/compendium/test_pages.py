@@ -10,7 +10,7 @@ from mfutils import paths
 from mfutils.compendium import pages
 from mfutils.errors import InputError
 
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+PIXEL = "iVBORw0KGgo="
 TOPICS = {"01_1_first": "1.1 First & foremost", "07_10_last": "7.10 Last"}
 
 

@@ -1,19 +1,21 @@
 """Every model with every uncertainty, as jobs of plain values (section 5.2).
 
 `network` trains one member: of an ensemble, or with dropout before the last layers, whose random
-masks stay on while it predicts (Gal and Ghahramani 2016). `head` puts a probabilistic last layer
-on any inputs, the descriptor of a network or a table of features: a Gaussian process, a Gaussian
-over the weights, or a hurdle (a logistic regression for "is there a gap", a log-normal for how
-large). `trees` are forests and gradient boosting on features. Every member leaves out a fifth of
-its training rows; its errors there give the noise that its own spread cannot know.
+masks stay on while it predicts (Gal and Ghahramani 2016); `ensemble` makes a forecast of members.
+`head` puts a probabilistic last layer on any inputs, the descriptor of a network or a table of
+features: a Gaussian process, a Gaussian over the weights, or a hurdle (a logistic regression for
+"is there a gap", a log-normal for how large). `trees` are forests and gradient boosting on
+features. Every member leaves out a fifth of its training rows; its errors there give the noise that
+its own spread cannot know.
 """
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.special import ndtri
-from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -28,10 +30,10 @@ from mfutils.networks.labels import Labels
 from mfutils.networks.megnet import MEGNet
 from mfutils.networks.training import Settings, fit
 from mfutils.study.s05_1 import measured
-from mfutils.uncertainty import ensembles
-from mfutils.uncertainty.forecasts import Atoms, Normal
+from mfutils.uncertainty.forecasts import CensoredNormal, Draws, Forecast, hurdle
+from mfutils.uncertainty.quantile_forest import QuantileForest
 
-__all__ = ["HEADS", "TRAINING", "TREES", "ensemble", "forecast", "head", "network", "trees"]
+__all__ = ["HEADS", "TRAINING", "TREES", "Fitted", "Member", "ensemble", "head", "network", "trees"]
 
 HEADS = ("Gaussian process", "last layer", "last layer, mean-field", "hurdle")
 TREES = ("extra trees", "boosting quantiles", "boosting ensemble")
@@ -44,47 +46,68 @@ TRAINING = {
     "megnet": {**_SHARED, "learning_rate": 0.002, "batch_size": 32},
 }
 _NETWORKS = {"cgcnn": CGCNN, "megnet": MEGNet}
-_ATOMS = (np.arange(100) + 0.5) / 100  # levels of the atoms of a forecast
+_DRAWS = 100  # values of a forecast
 _LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of boosted quantiles
+_MEMBERS = 5  # of an ensemble of trees, and parts of which a member leaves out one
 _FLOOR = 0.01  # share of a squared error that noise keeps at least
 
 
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One model of an ensemble, fitted to the rows `seen` and not to the rows `left`.
+
+    prediction (n,) of all rows in eV; spread (n,) is the std over masks, 0 without dropout;
+    descriptor (n, d) float32 of a network.
+    """
+
+    prediction: np.ndarray
+    seen: np.ndarray
+    left: np.ndarray
+    cpu_seconds: float
+    spread: np.ndarray | float = 0.0
+    descriptor: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The forecast of all n rows in eV, and what it cost."""
+
+    forecast: Forecast
+    cpu_seconds: float
+
+
 def network(
-    *, dataset, limit, split, architecture, member=0, members=5, dropout=0.0, masks=64,
-    descriptor=False, training=None, model=None,
-):  # fmt: skip
-    """Train one network on a fold of `gap_study.split(study, **split)`, `member` left-out part.
+    *, fold, architecture, member=0, dropout=0.0, masks=64, training=None, model=None
+) -> Member:
+    """Train one network on a `measured.Fold`, without part number `member` of its training rows.
 
     The loss is the absolute error, so that the network learns medians; the number of epochs is
-    fixed and no row outside of training is looked at. Returns a dict: prediction (n,) of all rows
-    in eV; seen and left (rows); cpu_seconds; with dropout spread (n,), the std over masks; and
-    with descriptor=True descriptor (n, d) float32.
+    fixed and no row outside of training is looked at. training and model are options of `Settings`
+    and of the network.
     """
     if architecture not in _NETWORKS:
         raise InputError(f"architecture is {architecture!r}; expected cgcnn or megnet")
     if not 0 <= dropout < 1:
         raise InputError(f"dropout is {dropout}; expected a rate from 0 to below 1")
-    study = measured.load(dataset, limit=limit)
+    y = fold.study().y
     net = _NETWORKS[architecture](seed=member, **(model or {}))
     graphs = measured.graphs(
-        dataset, limit=limit, cutoff=net.cutoff, max_neighbors=net.max_neighbors
+        fold.dataset, limit=fold.limit, cutoff=net.cutoff, max_neighbors=net.max_neighbors
     )
     if dropout:
         net.output = nn.Sequential(nn.Dropout(dropout), net.output)
-    train, _, _ = measured.split(study, **split)
-    seen, left = measured.inner_split(study, train, member, parts=members)
+    seen, left = fold.inner(member, parts=_MEMBERS)
     settings = Settings(**{**TRAINING[architecture], "seed": member, **(training or {})})
     start = time.process_time()
-    trained = fit(net, graphs, Labels(seen, study.y[seen]), None, settings=settings,
-                  progress=False)  # fmt: skip
-    result = {"seen": seen, "left": left, "prediction": trained.predict(graphs)}
+    trained = fit(net, graphs, Labels(seen, y[seen]), None, settings=settings, progress=False)
+    descriptor, spread = trained.descriptor(graphs), 0.0
     if dropout:
-        drawn = masked(net.output, trained.descriptor(graphs), masks=masks, seed=member)
-        drawn = trained.scaler.inverse(drawn)
-        result["prediction"], result["spread"] = drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
-    if descriptor:
-        result["descriptor"] = trained.descriptor(graphs).astype(np.float32)
-    return result | {"cpu_seconds": time.process_time() - start}
+        drawn = trained.scaler.inverse(masked(net.output, descriptor, masks=masks, seed=member))
+        prediction, spread = drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
+    else:
+        prediction = trained.predict(graphs)
+    seconds = time.process_time() - start
+    return Member(prediction, seen, left, seconds, spread, descriptor.astype(np.float32))
 
 
 @torch.no_grad()
@@ -98,27 +121,42 @@ def masked(output, descriptor, *, masks, seed=0):
     return np.stack(drawn)
 
 
-def head(*, method, x, y, x_new, seed=0):
-    """One of HEADS fitted to x (n, d), y (n,), asked at x_new (m, d).
+def ensemble(members: Sequence[Member], y: np.ndarray) -> Fitted:
+    """Forecast of members that each left out some rows of the gaps y (n,).
 
-    Returns mean and std (m,), or atoms (k, m) for the hurdle, and cpu_seconds.
+    Law of total variance: spread over members, or over the masks of a single one, plus the part of
+    the squared left-out errors that the spread does not explain.
     """
+    predictions = np.array([m.prediction for m in members], dtype=float)
+    error = np.mean([np.mean((m.prediction[m.left] - y[m.left]) ** 2) for m in members])
+    if len(members) > 1:
+        variance = predictions.var(axis=0, ddof=1)
+    else:
+        variance = np.broadcast_to(np.square(members[0].spread), y.shape)
+    explained = variance[np.concatenate([m.left for m in members])].mean()
+    noise = max(error - explained, _FLOOR * error)
+    forecast = CensoredNormal(predictions.mean(axis=0), np.sqrt(variance + noise))
+    return Fitted(forecast, sum(m.cpu_seconds for m in members))
+
+
+def head(*, method, x, y, x_new, seed=0) -> Fitted:
+    """One of HEADS fitted to x (n, d), y (n,), asked at x_new (m, d)."""
     start = time.process_time()
     if method == "Gaussian process":
-        mean, std = fit_descriptor_gp(x, y, seed=seed).predict(x_new)
+        forecast = CensoredNormal(*fit_descriptor_gp(x, y, seed=seed).predict(x_new))
     elif method in HEADS[1:3]:
         covariance = "mean-field" if method.endswith("field") else "full"
-        mean, std = fit_last_layer(x, y, covariance=covariance).predict(x_new)
+        forecast = CensoredNormal(*fit_last_layer(x, y, covariance=covariance).predict(x_new))
     elif method == "hurdle":
-        atoms = _hurdle(np.asarray(x, dtype=float), np.asarray(y), np.asarray(x_new, dtype=float))
-        return {"atoms": atoms, "cpu_seconds": time.process_time() - start}
+        x, y, x_new = (np.asarray(a, dtype=float) for a in (x, y, x_new))
+        forecast = _log_normal_hurdle(x, y, x_new)
     else:
         raise InputError(f"method is {method!r}; expected one of {', '.join(HEADS)}")
-    return {"mean": mean, "std": std, "cpu_seconds": time.process_time() - start}
+    return Fitted(forecast, time.process_time() - start)
 
 
-def _hurdle(x, y, x_new):
-    """Quantiles of: 0 with probability p, else log-normal."""
+def _log_normal_hurdle(x, y, x_new):
+    """0 with a probability from logistic regression, else log-normal."""
     open_gap = y > 0
     if open_gap.all() or open_gap.sum() < 5:
         raise InputError(
@@ -128,105 +166,52 @@ def _hurdle(x, y, x_new):
     gate = LogisticRegression(C=0.05, max_iter=2000).fit(scale.transform(x), open_gap)
     zero = gate.predict_proba(scale.transform(x_new))[:, 0]
     mean, std = fit_last_layer(x[open_gap], np.log(y[open_gap])).predict(x_new)
-    beyond = np.clip((_ATOMS[:, None] - zero) / (1 - zero), 1e-6, 1 - 1e-6)
-    # no solid has a gap beyond that of neon, 22 eV: a far extrapolated logarithm is cut there
-    size = np.minimum(np.exp(np.minimum(mean + std * ndtri(beyond), 5.0)), 22.0)
-    return np.where(_ATOMS[:, None] <= zero, 0.0, size)
+
+    def size(levels):
+        log = mean[:, None] + std[:, None] * ndtri(np.clip(levels, 1e-6, 1 - 1e-6))
+        # no solid has a gap beyond that of neon, 22 eV: a far extrapolated logarithm is cut there
+        return np.minimum(np.exp(np.minimum(log, 5.0)), 22.0)
+
+    return hurdle(zero, size, count=_DRAWS)
 
 
-def trees(
-    *, dataset, limit, split, method, extra=None, members=5, count=200, seed=0
-):  # fmt: skip
-    """One of TREES on the features of a fold, asked at all n rows.
+def trees(*, fold, method, extra=None, count=200, seed=0) -> Fitted:
+    """One of TREES on the features of a `measured.Fold`, asked at all n rows.
 
-    "extra trees" returns atoms (100, n): quantiles of the training gaps that share leaves with a
-    row (Meinshausen 2006). "boosting quantiles" returns atoms of one boosted model of 11 levels.
-    "boosting ensemble" returns prediction (members, n) and the left-out rows of each. Always
-    cpu_seconds. extra (n, k) are more columns of features, NaN where unknown; count
-    is the number of trees or rounds.
+    "extra trees" weights the training gaps that share leaves with a row (Meinshausen 2006),
+    "boosting quantiles" is one boosted model of 11 levels, "boosting ensemble" the `ensemble` of
+    boosted medians. extra (n, k) are more columns of features, NaN where unknown; count is the
+    number of trees or rounds.
     """
-    study, x = measured.load(dataset, limit=limit), measured.features(dataset, limit=limit)
+    study, x = fold.study(), measured.features(fold.dataset, limit=fold.limit)
     if extra is not None:
         if np.shape(extra)[:1] != (len(study),):
             raise InputError(f"extra has shape {np.shape(extra)}; expected ({len(study)}, k)")
         x = np.hstack([x, extra])
-    train, _, _ = measured.split(study, **split)
-    y, start = study.y, time.process_time()
+    y, (train, _, _), start = study.y, fold.rows(), time.process_time()
     if method == "extra trees":
-        forest = ExtraTreesRegressor(
-            count, max_features=0.3, min_samples_leaf=2, random_state=seed
-        ).fit(x[train], y[train])
-        result = {"atoms": _leaf_quantiles(forest.apply(x), train, y)}
+        forest = QuantileForest(trees=count, leaf=2, share=0.3, seed=seed).fit(x[train], y[train])
+        forecast = Draws(forest.draws(x, count=_DRAWS))
     elif method == "boosting quantiles":
-        model = XGBRegressor(
-            objective="reg:quantileerror", quantile_alpha=np.array(_LEVELS), random_state=seed,
-            **_boosting(count),
-        ).fit(x[train], y[train])  # fmt: skip
-        levels = np.sort(model.predict(x).astype(float), axis=1)
-        result = {"atoms": np.array([np.interp(_ATOMS, _LEVELS, row) for row in levels]).T}
+        model = _boosted(count, seed, objective="reg:quantileerror", quantile_alpha=list(_LEVELS))
+        quantiles = np.sort(model.fit(x[train], y[train]).predict(x).astype(float), axis=1)
+        levels = (np.arange(_DRAWS) + 0.5) / _DRAWS
+        forecast = Draws([np.interp(levels, _LEVELS, row) for row in quantiles])
     elif method == "boosting ensemble":
-        predicted, left_out = [], []
-        for member in range(members):
-            seen, left = measured.inner_split(study, train, member)
-            model = XGBRegressor(
-                objective="reg:absoluteerror", random_state=member, **_boosting(count)
-            ).fit(x[seen], y[seen])  # fmt: skip
-            predicted.append(model.predict(x))
-            left_out.append(left)
-        result = {"prediction": np.array(predicted), "left": left_out}
+        members = []
+        for member in range(_MEMBERS):
+            seen, left = fold.inner(member, parts=_MEMBERS)
+            model = _boosted(count, member, objective="reg:absoluteerror").fit(x[seen], y[seen])
+            members.append(Member(model.predict(x), seen, left, 0.0))
+        forecast = ensemble(members, y).forecast
     else:
         raise InputError(f"method is {method!r}; expected one of {', '.join(TREES)}")
-    return result | {"cpu_seconds": time.process_time() - start}
+    return Fitted(forecast, time.process_time() - start)
 
 
-def _boosting(count):
-    """Settings of XGBoost for a few hundred rows and features."""
-    return {
-        "n_estimators": count, "learning_rate": 0.05, "max_depth": 4, "min_child_weight": 3,
-        "subsample": 0.7, "colsample_bytree": 0.3, "n_jobs": 1,
-    }  # fmt: skip
-
-
-def _leaf_quantiles(leaves, train, y):
-    """Quantiles (100, n) of training gaps, weighted by how often they share a leaf (n, trees)."""
-    order = train[np.argsort(y[train], kind="stable")]
-    weight = np.zeros((len(leaves), len(order)))
-    for tree in leaves.T:
-        size = np.bincount(tree[order], minlength=tree.max() + 1)
-        weight += (tree[:, None] == tree[order]) / size[tree][:, None]
-    total = np.cumsum(weight, axis=1)
-    total /= total[:, -1:]
-    places = np.array([np.searchsorted(row, _ATOMS - 1e-12) for row in total])
-    return y[order][places].T
-
-
-def ensemble(predictions, left, y):
-    """Normal forecast of members (m, n) that each left out rows left[m] of the gaps y (n,).
-
-    Law of total variance: spread over members plus the part of the squared left-out errors that
-    the spread does not explain.
-    """
-    predictions = np.asarray(predictions, dtype=float)
-    error = np.mean([np.mean((p[r] - y[r]) ** 2) for p, r in zip(predictions, left, strict=True)])
-    if len(predictions) == 1:
-        return Normal(predictions[0], np.full(len(y), error**0.5))
-    spread = predictions.var(axis=0, ddof=1)
-    noise = max(error - spread[np.concatenate(left)].mean(), _FLOOR * error)
-    parts = ensembles.decompose(predictions, np.full(predictions.shape, noise))
-    return Normal(parts.mean, parts.std)
-
-
-def forecast(result, y):
-    """The forecast (Normal or Atoms) in a result of `network`, `head` or `trees`."""
-    if "atoms" in result:
-        return Atoms(result["atoms"])
-    if "mean" in result:
-        return Normal(result["mean"], result["std"])
-    if "spread" in result:
-        rows, spread = result["left"], result["spread"]
-        error = np.mean((result["prediction"][rows] - y[rows]) ** 2)
-        noise = max(error - np.mean(spread[rows] ** 2), _FLOOR * error)
-        return Normal(result["prediction"], np.sqrt(spread**2 + noise))
-    predictions = np.atleast_2d(result["prediction"])
-    left = result["left"] if len(predictions) > 1 else [result["left"]]
-    return ensemble(predictions, left, y)
+def _boosted(count, seed, **objective):
+    """XGBoost with settings for a few hundred rows and features."""
+    return XGBRegressor(
+        n_estimators=count, learning_rate=0.05, max_depth=4, min_child_weight=3, subsample=0.7,
+        colsample_bytree=0.3, n_jobs=1, random_state=seed, **objective,
+    )  # fmt: skip

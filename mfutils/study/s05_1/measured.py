@@ -19,8 +19,7 @@ from mfutils.datasets import bandgap, registry
 from mfutils.errors import InputError
 
 __all__ = [
-    "GapStudy", "chemical_group", "chemical_system", "features", "graphs",
-    "inner_split", "load", "split",
+    "Fold", "GapStudy", "chemical_group", "chemical_system", "features", "graphs", "load",
 ]  # fmt: skip
 
 # the most electronegative element that is present names the group
@@ -80,30 +79,48 @@ def load(dataset="auto", *, limit=0, seed=0):
     return GapStudy(table, table["gap_exp"].to_numpy(float), system, group)
 
 
-def split(study, fold, *, folds=5, calibration=0.2, seed=0):
-    """Row numbers (train, calibration, test) of one fold; no system is in two of them.
+@dataclass(frozen=True)
+class Fold:
+    """Who trains, calibrates and tests in fold `number` of `folds`; no system is in two parts.
 
     calibration is its share of the rows that do not test, reached as nearly as whole systems
-    allow.
+    allow. Raises InputError for a number or share that does not exist.
     """
-    if not 0 <= fold < folds:
-        raise InputError(f"fold is {fold}; expected 0 to {folds - 1}")
-    if not 0 < calibration < 1:
-        raise InputError(f"calibration is {calibration}; expected a share between 0 and 1")
-    rest, test = _folds(study.system, folds, seed)[fold]
-    generator = np.random.default_rng([seed, fold])
-    systems = generator.permutation(np.unique(study.system[rest]))
-    rank = {name: place for place, name in enumerate(systems)}
-    places = np.array([rank[name] for name in study.system[rest]])
-    sizes = np.cumsum(np.bincount(places))
-    cut = int(np.searchsorted(sizes, calibration * len(rest)))
-    return rest[places > cut], rest[places <= cut], test
 
+    dataset: str
+    number: int
+    limit: int = 0
+    folds: int = 5
+    calibration: float = 0.2
+    seed: int = 0
 
-def inner_split(study, train, member, *, parts=5, seed=0):
-    """Rows of `train` that member number `member` sees, and the part that it leaves out."""
-    kept, left = _folds(study.system[train], parts, seed)[member % parts]
-    return train[kept], train[left]
+    def __post_init__(self):
+        if not 0 <= self.number < self.folds:
+            raise InputError(f"fold is {self.number}; expected 0 to {self.folds - 1}")
+        if not 0 < self.calibration < 1:
+            raise InputError(f"calibration is {self.calibration}; expected a share between 0 and 1")
+
+    def study(self) -> GapStudy:
+        """The gaps that are dealt out."""
+        return load(self.dataset, limit=self.limit)
+
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row numbers (train, calibration, test)."""
+        system = self.study().system
+        rest, test = _folds(system, self.folds, self.seed)[self.number]
+        generator = np.random.default_rng([self.seed, self.number])
+        systems = generator.permutation(np.unique(system[rest]))
+        rank = {name: place for place, name in enumerate(systems)}
+        places = np.array([rank[name] for name in system[rest]])
+        sizes = np.cumsum(np.bincount(places))
+        cut = int(np.searchsorted(sizes, self.calibration * len(rest)))
+        return rest[places > cut], rest[places <= cut], test
+
+    def inner(self, member: int, *, parts: int = 5) -> tuple[np.ndarray, np.ndarray]:
+        """Training rows that member number `member` sees, and the part that it leaves out."""
+        train, _, _ = self.rows()
+        kept, left = _folds(self.study().system[train], parts, 0)[member % parts]
+        return train[kept], train[left]
 
 
 def _folds(system, folds, seed):

@@ -3,11 +3,10 @@
 `pretrain` spends all computed gaps on one CGCNN that is told the fidelity of each label, without
 the materials of the test, and reads all crystals at every fidelity. `fine_tune` starts from its
 weights and follows measured gaps at one more fidelity, "exp", whose learned vector starts as a
-copy of that of the best functional. Arguments and results are plain, so that `sweep.run`
-stores each run.
+copy of that of the best functional. Both are jobs for `mfutils.compendium.sweep.run`.
 """
 
-import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from mfutils.networks.trained_model import TrainedModel
 from mfutils.networks.training import Settings, fit
 from mfutils.study import gap_graphs
 
-__all__ = ["FINE_TUNING", "TRAINING", "fine_tune", "pretrain"]
+__all__ = ["FINE_TUNING", "TRAINING", "Pretrained", "fine_tune", "pretrain"]
 
 TRAINING = {
     "optimizer": "adam", "learning_rate": 2e-3, "schedule": "cosine", "warmup": 0.05,
@@ -33,13 +32,27 @@ FINE_TUNING = {
 _HELD = 0.03  # share of the materials that watches the training
 
 
-def pretrain(*, dataset, fidelities, seed, samples=None, test="exp", training=None, model=None):
+@dataclass(frozen=True, eq=False)
+class Pretrained:
+    """A network of `pretrain`: its state, configuration and scaler (mean, std), and its work.
+
+    prediction: {fidelity: gaps (n,) eV float32} of all n crystals of `gap_graphs.load`; train: the
+    crystals whose labels were used.
+    """
+
+    state: dict[str, np.ndarray]
+    config: dict
+    scaler: tuple[float, float]
+    prediction: dict[str, np.ndarray]
+    train: np.ndarray
+
+
+def pretrain(
+    *, dataset, fidelities, seed, samples=None, test="exp", training=None, model=None
+) -> Pretrained:
     """Train on the gaps of `fidelities` of every material without a gap of `test`.
 
-    samples limits the labels per fidelity. Returns a dict: prediction, {fidelity: gaps (n,) eV
-    float32} and descriptor (n, d) float32 at the last of `fidelities` for all n crystals of
-    `gap_graphs.load`; train, the crystals whose labels were used; state, config and scaler,
-    which `fine_tune` takes; validation_mae (eV), cpu_seconds.
+    samples limits the labels per fidelity.
     """
     fidelities = tuple(fidelities)
     if test in fidelities:
@@ -52,54 +65,43 @@ def pretrain(*, dataset, fidelities, seed, samples=None, test="exp", training=No
     materials = np.unique(labels.index)
     held = generator.choice(materials, max(1, round(_HELD * len(materials))), replace=False)
     validates = np.isin(labels.index, held)
-    start = time.process_time()
     trained = fit(
         network, data.graphs, labels.take(~validates), labels.take(validates),
         settings=settings, target="gap", unit="eV", progress=False,
     )  # fmt: skip
-    seconds = time.process_time() - start
     with torch.no_grad():
         network.fidelity.weight[-1] = network.fidelity.weight[-2]
-    return {
-        "prediction": {
-            name: trained.predict(data.graphs, fidelity=name).astype(np.float32)
-            for name in fidelities
-        },
-        "descriptor": trained.descriptor(data.graphs, fidelity=fidelities[-1]).astype(np.float32),
-        "train": materials,
-        "state": state_arrays(network),
-        "config": dict(network.config),
-        "scaler": [trained.scaler.mean, trained.scaler.std],
-        "validation_mae": trained.validation_mae,
-        "cpu_seconds": seconds,
-    }
+    return Pretrained(
+        state_arrays(network),
+        dict(network.config),
+        (trained.scaler.mean, trained.scaler.std),
+        {f: trained.predict(data.graphs, fidelity=f).astype(np.float32) for f in fidelities},
+        materials,
+    )
 
 
-def fine_tune(*, dataset, network, rows, gap, predict, seed, target="exp", training=None):
+def fine_tune(
+    *, dataset, state, config, scaler, rows, gap, predict, seed, target="exp", training=None
+) -> np.ndarray:
     """Go on from a network of `pretrain` with gaps (n,) in eV of the crystals `rows` (n,).
 
-    network: its entries state, config and scaler. All layers follow; the last weights count.
-    Returns a dict: prediction (m,) in eV of the crystals `predict`, and cpu_seconds.
+    state, config and scaler are those of a Pretrained. All layers follow; the last weights count.
+    Returns the gaps (m,) in eV of the crystals `predict`.
     """
     rows, predict = np.asarray(rows, dtype=np.int64), np.asarray(predict, dtype=np.int64)
     if np.intersect1d(rows, predict).size:
         raise InputError("some crystals are trained on and predicted; keep them apart")
     try:
-        model = CGCNN(**network["config"])
-        load_state(model, network["state"])
-        scaler = TargetScaler(*network["scaler"])
-    except (KeyError, TypeError) as error:
+        model = CGCNN(**config)
+        load_state(model, state)
+        scaler = TargetScaler(*scaler)
+    except TypeError as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"not a network of `pretrain` ({reason}); pass its result") from error
     data = gap_graphs.load(dataset, cutoff=model.cutoff, max_neighbors=model.max_neighbors)
     settings = Settings(**{**FINE_TUNING, "seed": seed, **(training or {})})
-    start = time.process_time()
     fit(
         model, data.graphs, Labels(rows, gap, np.full(len(rows), target)), None,
         settings=settings, scaler=scaler, progress=False,
     )  # fmt: skip
-    trained = TrainedModel(model.eval(), scaler)
-    return {
-        "prediction": trained.predict(data.graphs, predict, fidelity=target),
-        "cpu_seconds": time.process_time() - start,
-    }
+    return TrainedModel(model.eval(), scaler).predict(data.graphs, predict, fidelity=target)

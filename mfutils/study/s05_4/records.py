@@ -6,6 +6,7 @@ a system in it leaves training, with or without a crystal. `by="composition"` ho
 records of the very compositions.
 """
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,9 @@ from mfutils.crystals.formulas import composition_key
 from mfutils.datasets import bandgap, originals, registry
 from mfutils.errors import InputError
 from mfutils.networks.atom_features import atom_features
-from mfutils.uncertainty import groups as grouped
+from mfutils.uncertainty.groups import group_folds
 
-__all__ = ["BY", "Records", "load"]
+__all__ = ["BY", "Deal", "Records", "load"]
 
 BY = ("system", "composition")
 
@@ -54,23 +55,15 @@ class Records:
         """Number of columns of `features` that need no structure."""
         return self.loose_features.shape[1]
 
-    def folds(self, count, *, seed, by="system"):
-        """Fold (n,) of every record with a crystal; records of one group share it."""
-        return grouped.group_folds(self.groups(by), count, spread=self.gap > 0, seed=seed)
-
-    def groups(self, by="system"):
+    def groups(self, by):
         """Group name (n,) of the records with a crystal."""
         _check_by(by)
         return self.system if by == "system" else self.composition
 
-    def usable(self, held, *, by="system", share=1.0, seed=0):
-        """Mask (m,): loose records of no group in the held-out records `held` (n,) bool.
-
-        share keeps a random part of all loose records, the smaller inside the larger.
-        """
-        names = self.loose_system if by == "system" else self.loose_composition
-        drawn = np.random.default_rng([seed, 77]).permutation(len(names)) < share * len(names)
-        return drawn & ~np.isin(names, self.groups(by)[np.asarray(held, dtype=bool)])
+    def loose_groups(self, by):
+        """Group name (m,) of the records without one."""
+        _check_by(by)
+        return self.loose_system if by == "system" else self.loose_composition
 
     def polymorph(self):
         """Row (m,) of the crystal of lowest formation energy with a loose record's composition.
@@ -83,6 +76,51 @@ class Records:
         for row, key in zip(order, self.crystals["composition"].to_numpy()[order], strict=True):
             first.setdefault(key, row)
         return np.array([first.get(key, -1) for key in self.loose_composition])
+
+
+@dataclass(frozen=True)
+class Deal:
+    """How the Records of a data set are dealt to folds by `seed`, and which of them may train.
+
+    Records of one group, the chemical system or the composition, share a fold. share of the loose
+    records and structured of those with a crystal are used, drawn at random, smaller shares inside
+    larger.
+    """
+
+    dataset: str
+    hidden: float
+    seed: int
+    by: str = "system"
+    share: float = 1.0
+    structured: float = 1.0
+    folds: int = 5
+
+    def records(self) -> Records:
+        """The records that are dealt."""
+        return load(self.dataset, hidden=self.hidden)
+
+    def fold(self) -> np.ndarray:
+        """Fold (n,) of every record with a crystal."""
+        data = self.records()
+        return group_folds(data.groups(self.by), self.folds, spread=data.gap > 0, seed=self.seed)
+
+    def learners(self, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Masks (n,) and (m,) of what may train when the records `held` (n,) bool are held out.
+
+        No loose record of one of their groups does.
+        """
+        data = self.records()
+        names = data.loose_groups(self.by)
+        extra = self._drawn(77, len(names), self.share)
+        extra &= ~np.isin(names, data.groups(self.by)[held])
+        return self.with_crystal() & ~held, extra
+
+    def with_crystal(self) -> np.ndarray:
+        """Mask (n,) of the records with a crystal that are used at all."""
+        return self._drawn(78, len(self.records().gap), self.structured)
+
+    def _drawn(self, stream, count, share):
+        return np.random.default_rng([self.seed, stream]).permutation(count) < share * count
 
 
 @registry.remembered(maxsize=2)
@@ -137,8 +175,6 @@ def load(name="auto", *, hidden=0.5, seed=0):
 
 def _formulas_of_experiment():
     """formula and gap (eV) of every row of the table of measured gaps."""
-    import json
-
     path, _ = originals.require("expt_gap_kingsbury")
     with originals.open_text(path) as stream:
         content = json.load(stream)

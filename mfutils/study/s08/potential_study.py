@@ -25,12 +25,11 @@ _CANDIDATES = 3000  # environments among which the inducing ones are chosen
 class SizedPotential(Predictions):
     """A sparse potential trained on `size` configurations, and its predictions.
 
-    hyperparameters, bound (nats) and number of inducing environments are those of the fit.
+    hyperparameters and bound (nats) are those of the fit.
     """
 
     size: int
     with_forces: bool
-    inducing: int
     hyperparameters: dict[str, float]
     bound: float
 
@@ -107,7 +106,6 @@ def gaussian_process(
                     cpu_seconds=seconds,
                     size=size,
                     with_forces=forces,
-                    inducing=m,
                     hyperparameters=fitted.hyperparameters,
                     bound=fitted.bound,
                 )

@@ -7,10 +7,11 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from mfutils.errors import InputError
-from mfutils.study.s05_1 import jobs, measured
-from mfutils.uncertainty.forecasts import Atoms, Normal
+from mfutils.study.s05_1 import jobs, measured, scoring
+from mfutils.study.s05_1.measured import Fold
+from mfutils.uncertainty.forecasts import CensoredNormal, Draws
 
-SMALL = {"dataset": "open", "limit": 60, "split": {"fold": 0}}
+FIRST = Fold("open", 0, limit=60)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,8 @@ def test_chemical_names():
 def test_parts_are_disjoint_by_system_and_cover_everything(study):
     tested = []
     for fold in range(5):
-        parts = measured.split(study, fold)
+        deal = Fold("open", fold, limit=60)
+        parts = deal.rows()
         systems = [set(study.system[rows]) for rows in parts]
         assert systems[0].isdisjoint(systems[1] | systems[2])
         assert systems[1].isdisjoint(systems[2])
@@ -37,15 +39,15 @@ def test_parts_are_disjoint_by_system_and_cover_everything(study):
         tested.append(parts[2])
         left_out = []
         for member in range(5):
-            seen, left = measured.inner_split(study, parts[0], member)
+            seen, left = deal.inner(member)
             assert not set(study.system[seen]) & set(study.system[left])
             left_out.append(left)
         assert sorted(np.concatenate(left_out)) == sorted(parts[0])
     assert sorted(np.concatenate(tested)) == list(range(len(study)))
 
 
-def test_splits_follow_the_seed(study):
-    first, again, other = (measured.split(study, 1, seed=s)[2] for s in (3, 3, 4))
+def test_splits_follow_the_seed():
+    first, again, other = (Fold("open", 1, limit=60, seed=s).rows()[2] for s in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
     assert set(first) != set(other)
 
@@ -55,17 +57,17 @@ def test_networks_see_their_rows_only_and_masks_spread(study, architecture):
     small = {"cgcnn": {"features": 8, "hidden": 12, "convolutions": 1}}
     small["megnet"] = {"blocks": 1, "dense": (8, 4), "update": (8, 4), "cutoff": 4.0}
     options = {"architecture": architecture, "model": small[architecture]}
-    options |= {**SMALL, "training": {"epochs": 2}}
-    plain = jobs.network(**options, member=1, descriptor=True)
-    train, _, _ = measured.split(study, 0)
-    assert sorted([*plain["seen"], *plain["left"]]) == sorted(train)
-    assert plain["prediction"].shape == (60,)
-    assert plain["descriptor"].shape[0] == 60
+    options |= {"fold": FIRST, "training": {"epochs": 2}}
+    plain = jobs.network(**options, member=1)
+    train, _, _ = FIRST.rows()
+    assert sorted([*plain.seen, *plain.left]) == sorted(train)
+    assert plain.prediction.shape == (60,)
+    assert plain.descriptor.shape[0] == 60
     dropped = jobs.network(**options, dropout=0.3, masks=20)
-    assert (dropped["spread"] > 0).all()
-    wide, same = (jobs.forecast(r, study.y) for r in (dropped, dropped))
-    assert (wide.std >= dropped["spread"]).all()
-    np.testing.assert_array_equal(wide.std, same.std)
+    assert (dropped.spread > 0).all()
+    fitted = jobs.ensemble([dropped], study.y)
+    assert (fitted.forecast.std >= dropped.spread).all()
+    assert fitted.cpu_seconds == dropped.cpu_seconds
 
 
 def test_masks_of_a_linear_layer_have_the_known_mean_and_variance():
@@ -90,33 +92,23 @@ def test_heads_agree_on_a_line_and_the_hurdle_on_its_probability():
     straight = 3.0 + x @ [0.8, -0.5, 0.0] + rng.normal(0, 0.2, 150)
     new = rng.normal(size=(40, 3))
     for method in jobs.HEADS[:3]:
-        found = jobs.head(method=method, x=x, y=straight, x_new=new)
-        np.testing.assert_allclose(found["mean"], 3 + new @ [0.8, -0.5, 0.0], atol=0.25)
-        assert found["std"] == pytest.approx(0.2, abs=0.08)
-    atoms = Atoms(jobs.head(method="hurdle", x=x, y=y, x_new=new)["atoms"])
+        forecast = jobs.head(method=method, x=x, y=straight, x_new=new).forecast
+        np.testing.assert_allclose(forecast.mean, 3 + new @ [0.8, -0.5, 0.0], atol=0.25)
+        assert forecast.std == pytest.approx(0.2, abs=0.08)
+    hurdle = jobs.head(method="hurdle", x=x, y=y, x_new=new).forecast
     scaled = (x - x.mean(0)) / x.std(0)
     gate = LogisticRegression(C=0.05).fit(scaled, y > 0)
     zero = gate.predict_proba((new - x.mean(0)) / x.std(0))[:, 0]
-    np.testing.assert_allclose((atoms.values == 0).mean(axis=0), zero, atol=0.011)
-
-
-def test_leaf_quantiles_of_a_forest_are_weighted_quantiles(study):
-    leaves = np.array([[0, 1], [0, 1], [1, 1], [1, 0], [0, 0]])
-    y = np.array([3.0, 1.0, 2.0, 5.0, 0.0])
-    found = jobs._leaf_quantiles(leaves, np.arange(4), y)
-    # row 4 shares a leaf with rows 0 and 1 in the first tree, with row 3 in the second
-    np.testing.assert_array_equal(np.unique(found[:, 4]), [1.0, 3.0, 5.0])
-    assert [(found[:, 4] == v).sum() for v in (1.0, 3.0, 5.0)] == [25, 25, 50]
+    np.testing.assert_allclose(hurdle.zero_probability(), zero, atol=0.011)
 
 
 @pytest.mark.parametrize("method", jobs.TREES)
 def test_trees_forecast_every_row(study, method):
-    result = jobs.trees(**SMALL, method=method, members=5, count=10)
-    forecast = jobs.forecast(result, study.y)
+    forecast = jobs.trees(fold=FIRST, method=method, count=10).forecast
     assert len(forecast) == 60
-    assert np.isfinite(forecast.point()).all()
-    train, _, test = measured.split(study, 0)
-    error = np.abs(forecast.point() - study.y)
+    assert np.isfinite(forecast.median()).all()
+    train, _, test = FIRST.rows()
+    error = np.abs(forecast.median() - study.y)
     assert error[train].mean() < np.abs(study.y[train] - np.median(study.y[train])).mean()
     assert error[test].mean() < 3
 
@@ -125,30 +117,50 @@ def test_an_ensemble_adds_the_noise_that_its_spread_does_not_explain():
     rng = np.random.default_rng(6)
     truth = rng.normal(size=5000)
     y = truth + rng.normal(0, 0.6, 5000)
-    members = truth + rng.normal(0, 0.8, (4, 5000))
-    left = np.split(np.arange(5000), 4)
-    found = jobs.ensemble(members, left, y)
+    predictions = truth + rng.normal(0, 0.8, (4, 5000))
+    rows = np.arange(5000)
+    members = [
+        jobs.Member(p, np.setdiff1d(rows, left), left, 1.0)
+        for p, left in zip(predictions, np.split(rows, 4), strict=True)
+    ]
+    fitted = jobs.ensemble(members, y)
+    assert fitted.cpu_seconds == 4.0
     # 0.36 noise + 0.64 spread; a member errs by both on what it left out
-    np.testing.assert_allclose(np.mean(found.std**2), 0.36 + 0.64, rtol=0.03)
-    single = jobs.ensemble(members[:1], left[:1], y)
+    np.testing.assert_allclose(np.mean(fitted.forecast.std**2), 0.36 + 0.64, rtol=0.03)
+    single = jobs.ensemble(members[:1], y).forecast
     assert single.std[0] == pytest.approx(1.0, rel=0.06)
-    assert isinstance(single, Normal)
+    assert isinstance(single, CensoredNormal)
 
 
-def test_bad_input_is_refused(study):
+def test_scores_are_what_the_parts_say():
+    rng = np.random.default_rng(1)
+    mean, std = rng.normal(0.5, 1.5, 200), rng.uniform(0.1, 2.0, 200)
+    y = np.maximum(rng.normal(mean, std), 0.0)
+    forecast = CensoredNormal(mean, std)
+    table = scoring.score(forecast, y, alpha=0.1)
+    low, high = forecast.interval(0.1)
+    np.testing.assert_allclose(table["width"], high - low)
+    np.testing.assert_array_equal(table["inside"], (low <= y) & (y <= high))
+    np.testing.assert_allclose(table["error"], np.abs(np.maximum(mean, 0) - y))
+    assert table["inside"].mean() == pytest.approx(0.9, abs=0.07)
+    # a point has a likelihood too
+    assert np.isfinite(scoring.score(Draws(np.zeros((2, 20))), np.zeros(2), alpha=0.1)).all(None)
+
+
+def test_bad_input_is_refused():
     with pytest.raises(InputError, match="fold is 5"):
-        measured.split(study, 5)
+        Fold("open", 5)
     with pytest.raises(InputError, match="share"):
-        measured.split(study, 0, calibration=1.0)
+        Fold("open", 0, calibration=1.0)
     with pytest.raises(InputError, match="at least 20"):
         measured.load("open", limit=10)
     with pytest.raises(InputError, match="cgcnn or megnet"):
-        jobs.network(**SMALL, architecture="schnet")
+        jobs.network(fold=FIRST, architecture="schnet")
     with pytest.raises(InputError, match="below 1"):
-        jobs.network(**SMALL, architecture="cgcnn", dropout=1.0)
+        jobs.network(fold=FIRST, architecture="cgcnn", dropout=1.0)
     with pytest.raises(InputError, match="hurdle"):
         jobs.head(method="probit", x=np.eye(3), y=np.ones(3), x_new=np.eye(3))
     with pytest.raises(InputError, match="above 0"):
         jobs.head(method="hurdle", x=np.eye(3), y=np.ones(3), x_new=np.eye(3))
     with pytest.raises(InputError, match="extra trees"):
-        jobs.trees(**SMALL, method="stump")
+        jobs.trees(fold=FIRST, method="stump")
