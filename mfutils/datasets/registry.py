@@ -91,9 +91,11 @@ def note(file: Path, *, sha256: str) -> None:
     outside of `data/` and `data_dir` are not noted.
     """
     file = Path(file).resolve()
-    for label, base in (("data", paths.DATA), ("data_dir", data_dir().resolve())):
-        if file.is_relative_to(base):
-            return replay({f"{label}/{file.relative_to(base)}": sha256})
+    bases = (("data", paths.DATA), ("data_dir", data_dir().resolve()))
+    inside = [(len(base.parts), label, base) for label, base in bases if file.is_relative_to(base)]
+    if inside:
+        _, label, base = max(inside)  # the originals may lie in data/raw
+        replay({f"{label}/{file.relative_to(base)}": sha256})
 
 
 def replay(accesses: dict[str, str]) -> None:

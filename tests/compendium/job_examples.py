@@ -11,7 +11,6 @@ ONE = {"epochs": 1}
 WIDTHS = {"features": 8, "hidden": 8}
 FUSION = {"dataset": "open", "fold": 0, "folds": 2, "seed": 0, "model": WIDTHS}
 FUSED = FUSION | {"high": "exp", "lows": ["mp_pbe", "oqmd_pbe"], "low_labels": 40}
-SPLIT = {"fold": 0, "folds": 3, "calibration": 0.3}
 RECORDS = {"dataset": "open", "hidden": 0.5}
 FORCES = {"element": "Si", "soap": {"cutoff": 4.0}}
 ATOMS = {"seed": 0, "held": 2, "train_atoms": 4, "eval_atoms": 4}
@@ -70,10 +69,16 @@ def of_campaign():
     }  # fmt: skip
 
 
+def fold():
+    from mfutils.study.s05_1.measured import Fold
+
+    return Fold("open", 0, limit=60, folds=3, calibration=0.3)
+
+
 def of_network():
     return {
-        "dataset": "open", "limit": 60, "split": SPLIT, "architecture": "cgcnn", "members": 2,
-        "dropout": 0.2, "masks": 4, "descriptor": True, "training": ONE, "model": NET,
+        "fold": fold(), "architecture": "cgcnn", "dropout": 0.2, "masks": 4, "training": ONE,
+        "model": NET,
     }  # fmt: skip
 
 
@@ -83,7 +88,7 @@ def of_head():
 
 
 def of_trees():
-    return {"dataset": "open", "limit": 60, "split": SPLIT, "method": "extra trees", "count": 5}
+    return {"fold": fold(), "method": "extra trees", "count": 5}
 
 
 def of_computed_models():
@@ -96,31 +101,35 @@ def of_computed_models():
 
 
 def computed():
-    from mfutils.study.s05_4 import records
+    """A Deal, its Records, and made numbers (k, 3) by name as in Coordinates."""
+    from mfutils.study.s05_4.records import Deal
 
-    data = records.load("open", hidden=RECORDS["hidden"])
+    deal = Deal(**RECORDS, seed=0, folds=3)
+    data = deal.records()
     n, m = len(data.rows), len(data.loose_gap)
     sizes = {"crystal": n, "formula": n, "loose": m, "polymorph": m}
-    return data, {name: np.abs(made(rows, 3)) for name, rows in sizes.items()}
+    return deal, data, {name: np.abs(made(rows, 3)) for name, rows in sizes.items()}
 
 
 def of_composition_model():
-    return RECORDS | {"computed": computed()[1], "split_seed": 0, "folds": 3, "trees": 3}
+    deal, _, known = computed()
+    return {"deal": deal, "formula": known["formula"], "loose": known["loose"], "trees": 3}
 
 
 def of_fused():
-    data, found = computed()
-    return RECORDS | {
-        "computed": found, "network": np.abs(made(len(data.crystals), 2)),
-        "inner": np.abs(made(3, len(data.rows), 7)), "split_seed": 0, "folds": 3, "trees": 3,
+    deal, data, known = computed()
+    return {
+        "deal": deal, "crystal": known["crystal"], "loose": known["loose"],
+        "network": np.abs(made(len(data.crystals), 2)),
+        "inner": np.abs(made(3, len(data.rows), 7)), "trees": 3,
     }  # fmt: skip
 
 
 def of_loose_model():
-    return RECORDS | {
-        "computed": computed()[1], "split_seed": 0, "inputs": "coordinates", "structured": 1.0,
-        "folds": 3, "trees": 3,
-    }  # fmt: skip
+    from mfutils.study.s05_4.models import Coordinates
+
+    deal, _, known = computed()
+    return {"deal": deal, "computed": Coordinates(**known), "inputs": "coordinates", "trees": 3}
 
 
 def of_gap_pretrain():
@@ -136,8 +145,7 @@ def of_fine_tune():
     model = CGCNN(seed=0, fidelities=("mp_pbe", "exp"), **NET)
     state = {name: value.numpy().copy() for name, value in model.state_dict().items()}
     return {
-        "dataset": "open",
-        "network": {"state": state, "config": dict(model.config), "scaler": [0.0, 1.0]},
+        "dataset": "open", "state": state, "config": dict(model.config), "scaler": [0.0, 1.0],
         "rows": np.arange(20), "gap": np.abs(made(20)), "predict": np.arange(20, 30), "seed": 0,
         "training": ONE,
     }  # fmt: skip

@@ -163,10 +163,12 @@ def test_stored_results_know_the_data_that_they_rest_on(tmp_path, monkeypatch, r
         results()
 
 
-def test_results_stay_where_large_originals_are_absent(tmp_path, monkeypatch):
-    raw = tmp_path / "raw"
-    raw.mkdir()
+@pytest.mark.parametrize("place", ["elsewhere", "data/raw"])
+def test_results_stay_where_large_originals_are_absent(tmp_path, monkeypatch, place):
+    raw = tmp_path / place
+    raw.mkdir(parents=True)
     monkeypatch.setenv("MFUTILS_DATA", str(raw))
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     original, log = raw / "original", tmp_path / "log"
     original.write_text("7")
     jobs = [{"file": str(original), "log": str(log)}]
