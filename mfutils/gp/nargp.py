@@ -16,7 +16,7 @@ from mfutils.errors import InputError
 from mfutils.gp.cokriging import CoKriging, checked_levels, fit_cokriging
 from mfutils.gp.hyperparameter_average import MixturePosterior, hyperparameter_draws
 from mfutils.gp.inputs import Standardiser, as_inputs
-from mfutils.gp.kernels import Constant, Linear, Noisy, Scaled, Stationary
+from mfutils.gp.kernels import Constant, Kernel, Linear, Noisy, Pullback, Scaled, Stationary
 from mfutils.gp.likelihood import LogNormalPrior, local_maxima
 
 __all__ = ["Nargp", "fit_nargp"]
@@ -24,21 +24,46 @@ __all__ = ["Nargp", "fit_nargp"]
 # Nodes of the Gauss-Hermite average over the low-fidelity posterior
 NODES = 7
 _X, _F = slice(None, -1), slice(-1, None)
-# Prior (centre, width) and bounds of the log parameters, in the order of the sum below;
-# lengthscales in x are relative to sqrt(d)
+# Prior (centre, width) and bounds of the log parameters; lengthscales in x are relative to sqrt(d)
 _PRIOR = np.array(
     [
-        (1.5, 1.0),  # product: lengthscale in x
-        (0.5, 0.5),  # lengthscale in f
-        (-1.0, 1.5),  # signal
-        (1.5, 1.0),  # delta: lengthscale in x
-        (-2.3, 1.5),  # signal
-        (0.0, 1.0),  # line: signal
+        (1.5, 1.0),  # lengthscale in x of the product
+        (1.5, 1.0),  # and of delta
+        (0.5, 0.5),  # lengthscale in f of the product
+        (-1.0, 1.5),  # signal of the product
+        (-2.3, 1.5),  # of delta
+        (0.0, 1.0),  # and of the line
         (-2.3, 2.0),  # noise
     ]
 )
-_LENGTHS_X, _LENGTH_F = [0, 3], 1
-_BOUNDS = np.log([(1e-2, 1e2)] * 2 + [(1e-4, 1e2), (1e-2, 1e2)] + [(1e-4, 1e2)] * 2 + [(1e-4, 3.0)])
+_BOUNDS = np.log([(1e-2, 1e2)] * 3 + [(1e-4, 1e2)] * 3 + [(1e-4, 3.0)])
+# Where the parameters of the sum of `_covariance` stand in that table
+_ORDER = [0, 2, 3, 1, 4, 5]
+
+
+@dataclass(frozen=True, eq=False)
+class _Reordered(Kernel):
+    """A kernel that reads its parameters as theta[order].
+
+    Quasi-random draws of theta go along its axes, so their order is part of a result.
+    """
+
+    kernel: Kernel
+    order: list[int]
+
+    @property
+    def n_parameters(self) -> int:
+        return self.kernel.n_parameters
+
+    def evaluate(self, theta: np.ndarray) -> tuple[np.ndarray, Pullback]:
+        value, pull = self.kernel.evaluate(theta[self.order])
+        return value, lambda weight: pull(weight)[np.argsort(self.order)]
+
+    def cross(self, theta: np.ndarray, x_new: np.ndarray) -> np.ndarray:
+        return self.kernel.cross(theta[self.order], x_new)
+
+    def diagonal(self, theta: np.ndarray, x_new: np.ndarray) -> np.ndarray:
+        return self.kernel.diagonal(theta[self.order], x_new)
 
 
 def _covariance(inputs: np.ndarray) -> Noisy:
@@ -46,7 +71,7 @@ def _covariance(inputs: np.ndarray) -> Noisy:
     product = Stationary(inputs, "rbf", columns=_X) * Stationary(inputs, "rbf", columns=_F)
     delta = Stationary(inputs, "rbf", columns=_X)
     line = Constant(len(inputs)) + Linear(inputs, columns=_F)
-    return Noisy(Scaled(product) + Scaled(delta) + Scaled(line))
+    return Noisy(_Reordered(Scaled(product) + Scaled(delta) + Scaled(line), _ORDER))
 
 
 @dataclass(frozen=True)
@@ -101,12 +126,12 @@ def fit_nargp(
     f = low.predict(x)[0]
     covariance = _covariance(np.column_stack([scale.x_forward(x), scale.y_forward(f)]))
     offset = np.zeros((covariance.n_parameters, 1))
-    offset[_LENGTHS_X] = 0.5 * np.log(x.shape[1])
+    offset[:2] = 0.5 * np.log(x.shape[1])
     centre, width = _PRIOR[:, 0] + offset[:, 0], _PRIOR[:, 1]
     prior = LogNormalPrior(centre, width)
     bounds = _BOUNDS + offset
     flat = centre.copy()
-    flat[_LENGTH_F] += 1.5
+    flat[2] += 1.5
     z = scale.y_forward(y)
     modes = local_maxima(covariance, z, [centre, flat], bounds, prior=prior)
     sample = hyperparameter_draws(covariance, z, modes, prior, bounds, draws=draws)

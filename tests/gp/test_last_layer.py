@@ -33,9 +33,9 @@ def test_posterior_and_evidence_are_those_of_the_exact_linear_model(problem):
     expected = y.mean() + y.std() * at @ mean
     covariance = np.linalg.inv(precision)
     std = y.std() * np.sqrt(np.einsum("nd,de,ne->n", at, covariance, at) + fitted.noise**2)
-    found = fitted.predict(new)
-    np.testing.assert_allclose(found[0], expected, rtol=1e-8)
-    np.testing.assert_allclose(found[1], std, rtol=1e-8)
+    mean_of_y, std_of_y = fitted.predict(new)
+    np.testing.assert_allclose(mean_of_y, expected, rtol=1e-8)
+    np.testing.assert_allclose(std_of_y, std, rtol=1e-8)
     log_evidence = model.log_evidence() - len(y) * np.log(y.std())
     assert fitted.log_evidence == pytest.approx(log_evidence, rel=1e-9)
     # the bound of this Gaussian is the evidence itself, and no other Gaussian has more
@@ -72,9 +72,9 @@ def test_mean_field_keeps_the_mean_and_one_variance_per_weight(problem):
     _, model = _linear(x, y, full)
     _, std = model.mean_field()
     at = (new - x.mean(0)) / x.std(0)
-    found = diagonal.predict(new, noiseless=True)
-    np.testing.assert_allclose(found[0], full.predict(new)[0])
-    np.testing.assert_allclose(found[1], y.std() * np.sqrt(at**2 @ std**2), rtol=1e-8)
+    mean_of_y, std_of_y = diagonal.predict(new, noiseless=True)
+    np.testing.assert_allclose(mean_of_y, full.predict(new)[0])
+    np.testing.assert_allclose(std_of_y, y.std() * np.sqrt(at**2 @ std**2), rtol=1e-8)
 
 
 def test_more_descriptors_than_samples_and_duplicates_of_descriptors(problem):
