@@ -9,7 +9,6 @@ and need no loop over pairs: by the addition theorem of the spherical harmonics,
 P_l(u . v) = 4 pi / (2 l + 1) sum_m Y_lm(u) Y_lm(v)*, they equal
 4 pi / (2 l + 1) sum_m |sum_j R_q(d_ij) Y_lm(r_ij)|^2. Colour refinement bounds what messages of any
 depth can tell apart: two graphs with equal colours are equal to every such network.
-Serves section 6.2.
 """
 
 import hashlib

@@ -7,8 +7,6 @@
   functions and spherical harmonics, p_nn'l = sum_m c_nlm c*_n'lm, kernel k = (p . p')^zeta.
 - Reciprocal shells: partial structure factors S_s(k) = sum_{i of s} exp(i k r_i) at reciprocal
   lattice vectors, |S_s(k)|^2 averaged over shells of |k|.
-
-Serves section 6.1.
 """
 
 import functools

@@ -111,8 +111,9 @@ def check_settings(cutoff: object, max_neighbors: object, short: object) -> None
 
 
 def edges_of(
-    crystal: structures.Crystal, *, cutoff: float, max_neighbors: int | None, short: str, name: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    crystal: structures.Crystal, *, cutoff: float, max_neighbors: int | np.integer | None,
+    short: str, name: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Neighbour lists of a checked crystal as of `mfutils.crystals.neighbors.neighbor_lists`."""
     lists = neighbors.neighbor_lists(
         crystal.lattice,
@@ -135,8 +136,8 @@ def edges_of(
 
 
 def build_graph(
-    structure: StructureLike, *, cutoff: float, max_neighbors: int | None, short: str = "keep",
-    name: str = "structure",
+    structure: StructureLike, *, cutoff: float, max_neighbors: int | np.integer | None,
+    short: str = "keep", name: str = "structure",
 ) -> Graph:  # fmt: skip
     """The neighbour graph of a pymatgen Structure, a CIF text or a Crystal.
 

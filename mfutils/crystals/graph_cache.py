@@ -21,7 +21,7 @@ import numpy as np
 from mfutils import paths
 from mfutils.code_hash import code_hash
 from mfutils.crystals import graph, graph_data
-from mfutils.crystals import structure as structures
+from mfutils.crystals.structure import Crystal, Skip
 from mfutils.errors import InputError
 
 __all__ = ["content_key", "load_or_build", "read", "write"]
@@ -36,7 +36,7 @@ _ARRAYS = {
 
 
 def load_or_build(
-    structures: Iterable, *, cutoff: float, max_neighbors: int | None,
+    structures: Iterable, *, cutoff: float, max_neighbors: int | np.integer | None,
     ids: Iterable | None = None, short: str = "keep", on_error: str = "skip",
     progress: bool | None = None, folder: str | Path | None = None,
 ) -> graph_data.GraphDataset:  # fmt: skip
@@ -74,7 +74,7 @@ def load_or_build(
 
 def content_key(
     structures: Iterable, ids: Sequence[str], *, cutoff: float,
-    max_neighbors: int | None, short: str,
+    max_neighbors: int | np.integer | None, short: str,
 ) -> str:  # fmt: skip
     """Hex SHA-256 of structures, ids, settings and the code that makes graphs of them."""
     digest = hashlib.sha256(code_hash(graph_data.build_dataset).encode())
@@ -90,7 +90,7 @@ def _fingerprint(structure):
     if isinstance(structure, str):
         return hashlib.sha256(b"cif" + structure.encode("utf-8", "surrogatepass")).digest()
     digest = hashlib.sha256(type(structure).__name__.encode())
-    if isinstance(structure, structures.Crystal):
+    if isinstance(structure, Crystal):
         arrays = (structure.lattice, structure.frac_coords, structure.numbers)
     elif hasattr(structure, "lattice") and hasattr(structure, "frac_coords"):
         arrays = (structure.lattice.matrix, structure.frac_coords)
@@ -166,7 +166,7 @@ def read(path: Path, key: str) -> graph_data.GraphDataset:
             raise ValueError(f"{name} does not run from 0 to {end}")
     return graph_data.GraphDataset(
         **arrays,
-        skips=tuple(structures.Skip(**skip) for skip in meta["skips"]),
+        skips=tuple(Skip(**skip) for skip in meta["skips"]),
         cutoff=meta["cutoff"],
         max_neighbors=meta["max_neighbors"],
     )

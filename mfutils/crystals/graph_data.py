@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mfutils.compiled import compiled
 from mfutils.crystals import graph as graphs
-from mfutils.crystals import structure as structures
+from mfutils.crystals.structure import Crystal, Skip
 from mfutils.errors import InputError
 
 __all__ = [
@@ -78,7 +78,7 @@ class GraphDataset:
     neighbor: np.ndarray
     shift: np.ndarray
     distance: np.ndarray
-    skips: tuple[structures.Skip, ...]
+    skips: tuple[Skip, ...]
     cutoff: float
     max_neighbors: int | None
 
@@ -164,7 +164,7 @@ def _gather(
 
 
 def build_dataset(
-    structures: Iterable, *, cutoff: float, max_neighbors: int | None,
+    structures: Iterable, *, cutoff: float, max_neighbors: int | np.integer | None,
     ids: Iterable | None = None, short: str = "keep", on_error: str = "skip",
     progress: bool | None = None,
 ) -> GraphDataset:  # fmt: skip
@@ -196,7 +196,7 @@ def build_dataset(
         except InputError as error:
             if on_error == "raise":
                 raise
-            skips.append(structures.Skip(row, name, str(error)))
+            skips.append(Skip(row, name, str(error)))
     if ids is not None and len(ids) != count:
         raise InputError(f"{len(ids)} ids for {count} structures; expected one each")
     if not kept:
@@ -229,7 +229,7 @@ def unique_ids(ids: Iterable) -> list[str]:
 def _packed(row, name, crystal, cutoff, max_neighbors, short):
     """The fields of one graph in their stored types, in the order of `_joined`."""
     inside = crystal.frac_coords - np.floor(crystal.frac_coords)
-    crystal = structures.Crystal(crystal.lattice, inside, crystal.numbers)
+    crystal = Crystal(crystal.lattice, inside, crystal.numbers)
     pointer, neighbor, shift, distance = graphs.edges_of(
         crystal, cutoff=cutoff, max_neighbors=max_neighbors, short=short, name=name
     )

@@ -224,7 +224,7 @@ def _neighbor_lists(lattice, frac, numbers, cutoff, k, grow):
 
 def neighbor_lists(
     lattice: np.ndarray, frac: np.ndarray, numbers: np.ndarray, *, cutoff: float,
-    max_neighbors: int | None = None, grow: bool = False,
+    max_neighbors: int | np.integer | None = None, grow: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Neighbours of every atom within `cutoff` (Angstrom), or only the nearest of them.
 

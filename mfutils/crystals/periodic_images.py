@@ -4,7 +4,7 @@ Between atoms i and j of a crystal with lattice A (rows) lead the vectors (f_j -
 every integer shift s. The minimum image convention takes the shortest. Rounding the fractional
 difference, s = -round(f_j - f_i), finds it in a cell with right angles; in a skewed cell it can
 miss it. The certain way, that of ASE, searches the neighbours of the rounded image in a cell of
-short vectors (Minkowski reduction). Serves section 6.2.
+short vectors (Minkowski reduction).
 """
 
 import numpy as np

@@ -4,7 +4,7 @@ A crystal is a lattice A (rows), fractional coordinates f and atomic numbers z. 
 permuting them, shifting one by a lattice vector, choosing other lattice vectors or a larger cell
 changes the arrays and not the crystal. A rotation Q turns lattice and atoms together: A' = A Q^T.
 Turning the atoms inside a fixed lattice is no symmetry; a descriptor must see it.
-Serves section 6.1 (invariance D(g x) = D(x) and equivariance F(g x) = Q F(x)).
+A descriptor is invariant when D(g x) = D(x), forces are equivariant: F(g x) = Q F(x).
 """
 
 from collections.abc import Callable

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from mfutils.crystals.graph_data import GraphBatch, GraphDataset
+from mfutils.crystals.quotient import QuotientBatch
 from mfutils.errors import InputError
 
 __all__ = ["GraphModel", "seeded", "takes_compiled"]
@@ -80,7 +81,9 @@ class GraphModel(nn.Module):
         """The vector per crystal before the output layer, (g, descriptor_size)."""
         raise NotImplementedError
 
-    def forward(self, batch: GraphBatch, fidelity: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, batch: GraphBatch | QuotientBatch, fidelity: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Standardised target (g,) of each graph; fidelity (g,) int64 are codes of `codes`."""
         return self.output(self.descriptor(batch, fidelity)).squeeze(-1)
 

@@ -76,7 +76,7 @@ def _weighted(norm, x, count):
 
 
 class CGCNN(GraphModel):
-    """The published network; the keyword arguments default to the study's.
+    """The published network; the keyword arguments default to those of section 2.3.2.
 
     features per atom, convolutions, hidden (units of a hidden layer) and hidden_layers (at least
     1), cutoff and step of the Gaussians in Angstrom, max_neighbors of the graphs, fidelities

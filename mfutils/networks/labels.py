@@ -60,7 +60,7 @@ class Labels:
     def __len__(self) -> int:
         return len(self.index)
 
-    def take(self, rows: npt.ArrayLike) -> "Labels":
+    def take(self, rows: npt.ArrayLike | slice) -> "Labels":
         """The samples of the given row numbers or mask."""
         return Labels(
             self.index[rows],

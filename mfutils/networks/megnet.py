@@ -43,7 +43,7 @@ _ROUNDING = 1e-4
 
 
 class MEGNet(GraphModel):
-    """The study's MEGNet: `model(batch)` gives the standardised target (g,) of g graphs.
+    """The MEGNet of section 2.3.1: `model(batch)` gives the standardised target (g,) of g graphs.
 
     cutoff is the radius of the graphs in Angstrom, built with max_neighbors=None. gauss_width w
     means exp(-w d^2), d in Angstrom, as in matgl. fidelities names the sources of a
@@ -222,7 +222,7 @@ def gaussian_basis(
 
     Returns (count, order) float32: row c holds the Chebyshev coefficients of Gaussian c on
     0 <= d <= cutoff, up to the last one above `tolerance`. Wide Gaussians are smooth: 24
-    polynomials stand for the study's 100 to the last digit of single precision, and a layer on
+    polynomials stand for 100 Gaussians to the last digit of single precision, and a layer on
     them costs a quarter.
     """
     centers = np.linspace(0, cutoff + 1, count)

@@ -5,7 +5,7 @@ derivative come from one exponential, so the backward pass computes none; the fi
 an edge update adds its atom parts while the activation is taken; the softmax of set2set and its
 weighted sum read every row twice. Elementary functions are polynomials that the compiler turns
 into vector instructions, accurate to 1e-7 of single precision. For one thread, float32 and the
-CPU; `megnet_ops` has the plain torch form for everything else. Serves section 2.3.1.
+CPU; `megnet_ops` has the plain torch form for everything else.
 """
 
 import math

@@ -3,7 +3,6 @@
 Single precision on the CPU goes through the compiled loops of `megnet_kernels`, with
 gradients written by hand; any other type or device through plain torch operations, which are the
 definition that the loops are tested against. compiled=False asks for the second everywhere.
-Serves section 2.3.1.
 """
 
 import math

@@ -98,14 +98,15 @@ def test_order_and_number_of_structures_matter(load):
 EDIT_CODE = """
 import os, sys
 from pathlib import Path
-from mfutils import graph_cache, paths
+from mfutils import paths
+from mfutils.crystals import graph_cache
 def key():
     return graph_cache.content_key(["a"], ["b"], cutoff=8, max_neighbors=12, short="keep")
 assert paths.ROOT == Path(sys.argv[1]).resolve()
 keys = [key()]
-for name in ["neighbors", "crystals", "cif", "graphs", "graph_data"]:
+for name in ["neighbors", "structure", "cif", "graph", "graph_data"]:
     for text in ("# a remark\\n", "_ADDED = 1\\n"):
-        path = paths.ROOT / "mfutils" / f"{name}.py"
+        path = paths.ROOT / "mfutils" / "crystals" / f"{name}.py"
         path.write_text(path.read_text() + text)
         os.utime(path, ns=(0, 10**9 * len(keys)))
         keys.append(key())
