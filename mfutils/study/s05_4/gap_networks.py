@@ -80,20 +80,19 @@ def pretrain(
 
 
 def fine_tune(
-    *, dataset, state, config, scaler, rows, gap, predict, seed, target="exp", training=None
+    *, dataset, network: Pretrained, rows, gap, predict, seed, target="exp", training=None
 ) -> np.ndarray:
     """Go on from a network of `pretrain` with gaps (n,) in eV of the crystals `rows` (n,).
 
-    state, config and scaler are those of a Pretrained. All layers follow; the last weights count.
-    Returns the gaps (m,) in eV of the crystals `predict`.
+    All layers follow; the last weights count. Returns the gaps (m,) in eV of the crystals
+    `predict`.
     """
     rows, predict = np.asarray(rows, dtype=np.int64), np.asarray(predict, dtype=np.int64)
     if np.intersect1d(rows, predict).size:
         raise InputError("some crystals are trained on and predicted; keep them apart")
     try:
-        model = CGCNN(**config)
-        model.load_state_dict({n: torch.from_numpy(value.copy()) for n, value in state.items()})
-        scaler = TargetScaler(*scaler)
+        model, scaler = CGCNN(**network.config), TargetScaler(*network.scaler)
+        model.load_state_dict({n: torch.from_numpy(v.copy()) for n, v in network.state.items()})
     except (TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"not a network of `pretrain` ({reason}); pass its result") from error
