@@ -81,20 +81,19 @@ def pretrain(
 
 
 def fine_tune(
-    *, dataset, state, config, scaler, rows, gap, predict, seed, target="exp", training=None
+    *, dataset, network: Pretrained, rows, gap, predict, seed, target="exp", training=None
 ) -> np.ndarray:
     """Go on from a network of `pretrain` with gaps (n,) in eV of the crystals `rows` (n,).
 
-    state, config and scaler are those of a Pretrained. All layers follow; the last weights count.
-    Returns the gaps (m,) in eV of the crystals `predict`.
+    All layers follow; the last weights count. Returns the gaps (m,) in eV of the crystals
+    `predict`.
     """
     rows, predict = np.asarray(rows, dtype=np.int64), np.asarray(predict, dtype=np.int64)
     if np.intersect1d(rows, predict).size:
         raise InputError("some crystals are trained on and predicted; keep them apart")
     try:
-        model = CGCNN(**config)
-        load_state(model, state)
-        scaler = TargetScaler(*scaler)
+        model, scaler = CGCNN(**network.config), TargetScaler(*network.scaler)
+        load_state(model, network.state)
     except TypeError as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"not a network of `pretrain` ({reason}); pass its result") from error

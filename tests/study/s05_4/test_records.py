@@ -125,8 +125,7 @@ def test_network_learns_experiment_from_its_best_functional():
     rows = records.load("open", hidden=0.5).rows
     assert not np.isin(trained.train, rows).any()
     assert trained.prediction["mp_pbe"].shape == (6317,)
-    options = {"dataset": "open", "seed": 0, "training": {"epochs": 1}, "state": trained.state}
-    options |= {"config": trained.config, "scaler": trained.scaler}
+    options = {"dataset": "open", "seed": 0, "training": {"epochs": 1}, "network": trained}
     tuned = gap_networks.fine_tune(
         **options, rows=rows[:40], gap=np.arange(40.0), predict=rows[40:45]
     )
@@ -135,7 +134,10 @@ def test_network_learns_experiment_from_its_best_functional():
         gap_networks.fine_tune(**options, rows=rows[:4], gap=np.zeros(4), predict=rows[3:5])
     with pytest.raises(InputError, match="not a network"):
         gap_networks.fine_tune(
-            **{**options, "state": {}}, rows=rows[:4], gap=np.zeros(4), predict=rows[4:5]
+            **{**options, "network": replace(trained, state={})},
+            rows=rows[:4],
+            gap=np.zeros(4),
+            predict=rows[4:5],
         )
     with pytest.raises(InputError, match="among the fidelities"):
         gap_networks.pretrain(dataset="open", fidelities=["exp"], seed=0)
