@@ -56,7 +56,7 @@ class Interval:
 @dataclass(frozen=True)
 class Difference(Interval):
     """Mean of first - second with its interval; probability: share of the bootstrap samples in
-    which the first is the smaller, ties counting half; rows: how many were compared."""
+    which the first is the smaller; rows: how many were compared."""
 
     probability: float
     rows: int
@@ -177,10 +177,12 @@ def paired_difference(
     *,
     weight: npt.ArrayLike | None = None,
     level: float = 0.95,
+    ties: float = 0.5,
 ) -> Difference:
     """Mean of first - second (n,), two errors of the same rows; below 0 the first is better.
 
-    Raises InputError as `mean_interval` does and for unequal lengths.
+    ties: what a sample without any difference counts for in the probability that the first is the
+    better. Raises InputError as `mean_interval` does and for unequal lengths.
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if first.shape != second.shape:
@@ -191,7 +193,7 @@ def paired_difference(
         *_ends(means, level),
         draws.over,
         draws.counts.shape[1],
-        probability=float((means < 0).mean() + 0.5 * (means == 0).mean()),
+        probability=float((means < 0).mean() + ties * (means == 0).mean()),
         rows=len(first),
     )
 

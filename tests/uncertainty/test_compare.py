@@ -71,6 +71,7 @@ def test_the_other_way_round_is_the_other_sign():
     assert np.allclose([one.estimate, *one.ends], [-two.estimate, -two.high, -two.low])
     assert one.probability == pytest.approx(1 - two.probability)
     assert compare.paired_difference(a, a, draws).probability == 0.5
+    assert compare.paired_difference(a, a, draws, ties=0.0).probability == 0.0
 
 
 def test_repeats_have_the_interval_of_a_t_test():
