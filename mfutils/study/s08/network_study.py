@@ -49,17 +49,17 @@ def network(
     if method not in METHODS:
         raise InputError(f"method {method!r} is unknown; expected one of {', '.join(METHODS)}")
     torch.set_num_threads(1)
-    soap = Soap(**(soap or {}))
+    descriptor = Soap(**(soap or {}))
     chosen, rows = draw(element, seed=seed, train=train, held=held)
-    values = np.concatenate([soap.describe(s).values for s in chosen["structure"]])
+    values = np.concatenate([descriptor.describe(s).values for s in chosen["structure"]])
     projection = Projection.of(values, components, floor=floor)
     base = chosen["energy"].sum() / chosen["atoms"].sum()
-    known = snapshots(soap, chosen.itertuples(), train_atoms, seed)
+    known = snapshots(descriptor, chosen.itertuples(), train_atoms, seed)
     data = network_data(known, projection, energy_per_atom=base)
     forces = []
 
     def targets():
-        for snap in snapshots(soap, rows, eval_atoms, seed + 1):
+        for snap in snapshots(descriptor, rows, eval_atoms, seed + 1):
             forces.append(snap.forces[snap.atoms])
             yield snap
 

@@ -58,9 +58,9 @@ class ActiveRound:
     groups: dict[str, int]
 
 
-def _inducing(soap, structures, count, power, *, start=None, seed=0):
+def _inducing(descriptor, structures, count, power, *, start=None, seed=0):
     """Up to `count` environments (m, d) of the structures, beyond those of `start`."""
-    values = np.concatenate([soap.describe(s).values for s in structures])
+    values = np.concatenate([descriptor.describe(s).values for s in structures])
     values = np.random.default_rng([seed, 888]).permutation(values)[:_CANDIDATES]
     return values[choose_inducing(values, count, power, start=start)]
 
@@ -75,19 +75,21 @@ def gaussian_process(
     inducing[k] environments belong to size k, chosen from its own configurations; kinds says
     whether forces train. energy_noise is fixed (eV per square root of atoms; None fits it).
     """
-    soap = Soap(**(soap or {}))
+    descriptor = Soap(**(soap or {}))
     train, rows = draw(element, seed=seed, train=max(sizes), held=held)
     start = time.process_time()
-    chosen, before, columns = np.zeros((0, soap.size)), 0, []
+    chosen, before, columns = np.zeros((0, descriptor.size)), 0, []
     for size, count in zip(sizes, inducing, strict=True):
         structures = train["structure"].iloc[before:size]
-        more = _inducing(soap, structures, count - len(chosen), power, start=chosen, seed=seed)
+        more = _inducing(
+            descriptor, structures, count - len(chosen), power, start=chosen, seed=seed
+        )
         chosen, before = np.vstack([chosen, more]), size
         columns.append(len(chosen))
-    described = snapshots(soap, train.itertuples(), train_atoms, seed)
+    described = snapshots(descriptor, train.itertuples(), train_atoms, seed)
     known = [rows_of(s, chosen, power) for s in described]
     shared = (time.process_time() - start) / len(known)
-    described = snapshots(soap, rows, eval_atoms, seed + 1)
+    described = snapshots(descriptor, rows, eval_atoms, seed + 1)
     unknown = [rows_of(s, chosen, power) for s in described]
     models = []
     for size, m in zip(sizes, columns, strict=True):
@@ -122,11 +124,11 @@ def active(
 
     Hyperparameters come from `start` training configurations outside the pool.
     """
-    soap = Soap(**(soap or {}))
+    descriptor = Soap(**(soap or {}))
     table, rows = draw(element, seed=seed, train=pool, held=start)
-    chosen = _inducing(soap, table["structure"], inducing, power, seed=seed)
+    chosen = _inducing(descriptor, table["structure"], inducing, power, seed=seed)
     known, unknown = (
-        [rows_of(s, chosen, power) for s in snapshots(soap, part, train_atoms, seed + k)]
+        [rows_of(s, chosen, power) for s in snapshots(descriptor, part, train_atoms, seed + k)]
         for k, part in enumerate((table.itertuples(), rows))
     )
     fitted = fit_sparse(unknown[-start:], chosen, power=power, noise=(energy_noise, None))

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -83,7 +83,7 @@ def _inputs(dataset, property, features):
 
 def make(
     name: str, setting: str = "default", *, seed: int = 0, **parameters: float
-) -> RegressorMixin:
+) -> BaseEstimator:
     """A fresh regressor of MODELS; parameters override those of the setting.
 
     Of "svr", setting "default" works on raw inputs, the others on standardised ones.
@@ -116,7 +116,7 @@ def candidates(name: str, count: int, *, features: int, seed: int = 0) -> list[d
 def fit(
     name: str, setting: str, x: np.ndarray, y: np.ndarray, *, seed: int = 0, count: int = 12,
     folds: int = 3,
-) -> tuple[RegressorMixin, dict[str, float]]:  # fmt: skip
+) -> tuple[BaseEstimator, dict[str, float]]:  # fmt: skip
     """(fitted model, its parameters) for x (n, d), y (n,).
 
     count settings compete in `folds`-fold cross-validation (mean absolute error) when setting

@@ -26,9 +26,9 @@ __all__ = [
     "Predictions",
     "crystal_system",
     "load_moduli",
-    "screen",
     "smallest_stiffness",
     "split_rows",
+    "trusted_rows",
 ]
 
 # In the order of `split_rows`
@@ -99,7 +99,7 @@ def smallest_stiffness(tensor: np.ndarray) -> float:
     return float(np.linalg.eigvalsh(tensor)[0])
 
 
-def screen(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, pd.DataFrame]:
+def trusted_rows(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, pd.DataFrame]:
     """(mask of rows that count, table of the others) for the modulus `column` in GPa.
 
     frame has material_id, formula, spacegroup, `column` and, where known, elastic_tensor. The
@@ -145,13 +145,13 @@ def load_moduli(dataset: str = "open", property: str = "shear") -> ModuliSet:
         )
     else:
         raise InputError(f"no moduli named {dataset!r}; expected open or matbench")
-    keep, left_out = screen(frame, column)
+    keep, left_out = trusted_rows(frame, column)
     refused = [(skip.id, "", skip.reason) for skip in skips]
     left_out = pd.concat([left_out, pd.DataFrame(refused, columns=left_out.columns)])
     table = frame.loc[keep, ["material_id", "formula", "structure"]].reset_index(drop=True)
     groups = frame.loc[keep, "spacegroup"].to_numpy(int)
     table["spacegroup"] = groups
-    table["system"] = [crystal_system(number) for number in groups]
+    table["system"] = [crystal_system(number) for number in groups.tolist()]
     table["log_modulus"] = np.log10(frame.loc[keep, column].to_numpy(float))
     return ModuliSet(dataset, property, table, left_out.reset_index(drop=True))
 

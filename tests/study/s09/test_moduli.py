@@ -87,7 +87,7 @@ def test_bad_rows_are_listed_with_their_reason():
             "elastic_tensor": [good, cubic(100, 200, 50), good, good, good, good, good],
         }
     )
-    keep, out = moduli.screen(frame, "shear_modulus")
+    keep, out = moduli.trusted_rows(frame, "shear_modulus")
     assert keep.tolist() == [True] + [False] * 6
     assert out["material_id"].tolist() == list("bcdefg")
     reasons = out["reason"].tolist()
@@ -95,7 +95,7 @@ def test_bad_rows_are_listed_with_their_reason():
     assert "-100" in reasons[0]
     assert all("logarithm" in reasons[k] for k in (1, 2, 5))
     assert reasons[3] == reasons[4] == "no space group"
-    keep, out = moduli.screen(frame.drop(columns="elastic_tensor"), "shear_modulus")
+    keep, out = moduli.trusted_rows(frame.drop(columns="elastic_tensor"), "shear_modulus")
     assert keep.tolist() == [True, True] + [False] * 5
     assert len(out) == 5
 
