@@ -7,7 +7,7 @@ from numba import njit
 __all__ = ["compiled"]
 
 
-def compiled(function: Callable | None = None, **options) -> Callable:
+def compiled(function: Callable | None = None, **options: object) -> Callable:
     """Compile a function for one thread, its machine code kept on disk where there is a place.
 
     Used bare or with options of `numba.njit`: ``@compiled`` or ``@compiled(inline="always")``.

@@ -129,7 +129,7 @@ def open_text(path: Path) -> TextIO:
         raise DataError(f"{path}: cannot be opened ({error}); download it again") from error
 
 
-def read_json(path: Path, **options) -> Any:
+def read_json(path: Path, **options: Any) -> Any:
     """Content of a JSON file, plain, gzipped or zipped; DataError when it cannot be read."""
     try:
         with open_text(path) as stream:

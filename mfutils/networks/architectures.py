@@ -17,7 +17,7 @@ ARCHITECTURES: dict[str, type[GraphModel]] = {
 }
 
 
-def build_model(architecture: str, **config) -> GraphModel:
+def build_model(architecture: str, **config: object) -> GraphModel:
     """A fresh model by the name of its architecture; raises InputError for an unknown one."""
     if architecture not in ARCHITECTURES:
         raise InputError(

@@ -49,7 +49,7 @@ class MatglMEGNet(GraphModel):
 
     architecture = "megnet_matgl"
 
-    def __init__(self, **options) -> None:
+    def __init__(self, **options: object) -> None:
         if options.get("compiled"):
             raise InputError("matgl has no compiled passes; expected compiled=False or None")
         config = MEGNet(**options | {"compiled": False}).config

@@ -103,7 +103,7 @@ class TrainedModel:
         files.write_bytes(Path(path), buffer.getvalue())
 
 
-def load_model(path: str | Path, **expected) -> TrainedModel:
+def load_model(path: str | Path, **expected: object) -> TrainedModel:
     """The TrainedModel in the file `path`; no code from the file is run.
 
     Any of cutoff, max_neighbors, fidelities, architecture, target and unit can be given as
