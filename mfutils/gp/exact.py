@@ -170,7 +170,7 @@ class GaussianProcess:
         fitted = self._z - self._noise * self._alpha
         lengths, shape = self._lengths, self._covariance.shape
         if isinstance(shape, Stationary):
-            correlation = shape.matrix(self._theta[: len(lengths)]).copy()
+            correlation = shape.matrix(self._theta[: len(lengths)])
             np.fill_diagonal(correlation, 0.0)
             if np.median(correlation.max(axis=1)) < NEIGHBOUR_FLOOR:
                 return f"lengthscale collapsed to {lengths.min():.2g} (standardised)"

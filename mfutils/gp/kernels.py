@@ -62,7 +62,10 @@ class Kernel(ABC):
 
     @abstractmethod
     def evaluate(self, theta: np.ndarray) -> tuple[np.ndarray, Pullback]:
-        """Matrix (n, n) of the training inputs at theta (p,), to be read only; its pullback."""
+        """Matrix (n, n) of the training inputs at theta (p,), and its pullback.
+
+        The pullback holds nothing of the matrix, which the caller may overwrite.
+        """
 
     @abstractmethod
     def cross(self, theta: np.ndarray, x_new: np.ndarray) -> np.ndarray:
@@ -85,23 +88,22 @@ class Kernel(ABC):
 
 def _rbf(r2):
     value = np.exp(-0.5 * r2)
-    return value, lambda: -0.5 * value
+    return value, -0.5 * value
 
 
 def _matern32(r2):
     root = np.sqrt(3.0 * r2)
     decay = np.exp(-root)
-    return (1.0 + root) * decay, lambda: -1.5 * decay
+    return (1.0 + root) * decay, -1.5 * decay
 
 
 def _matern52(r2):
     root = np.sqrt(5.0 * r2)
     decay = np.exp(-root)
-    value = (1.0 + root + root * root / 3.0) * decay
-    return value, lambda: (-5.0 / 6.0) * (1.0 + root) * decay
+    return (1.0 + root + root * root / 3.0) * decay, (-5.0 / 6.0) * (1.0 + root) * decay
 
 
-# name -> r2 to (correlation, function that gives its derivative with respect to r2)
+# name -> r2 to (correlation, its derivative with respect to r2)
 _RADIAL = {"rbf": _rbf, "matern32": _matern32, "matern52": _matern52}
 
 
@@ -123,13 +125,13 @@ class Stationary(Kernel):
         if not self._ard:
             r2 = self._raw * scale[0] ** 2
             value, slope = self._radial(r2)
-            return value, lambda weight: np.array([-2.0 * np.vdot(weight * slope(), r2)])
+            return value, lambda weight: np.array([-2.0 * np.vdot(weight * slope, r2)])
         scaled = self._x * scale
         value, slope = self._radial(squared_distances(scaled, scaled))
 
         def pullback(weight):
             # sum_ij p_ij (x_i - x_j)^2 without forming one (n, n) matrix per feature
-            product = weight * slope()
+            product = weight * slope
             square = np.einsum("i,ik->k", product.sum(axis=1), np.square(scaled))
             cross = np.einsum("ik,ik->k", scaled, product @ scaled)
             return -4.0 * (square - cross)
@@ -292,8 +294,7 @@ class Noisy(Kernel):
 
     def evaluate(self, theta: np.ndarray) -> tuple[np.ndarray, Pullback]:
         noise = self.noise(theta)
-        shape, pull = self.kernel.evaluate(self._own(theta))
-        out = shape.copy()
+        out, pull = self.kernel.evaluate(self._own(theta))
         out[np.diag_indices_from(out)] += noise
 
         def pullback(weight):
