@@ -63,8 +63,8 @@ class Skip:
 
 
 def from_arrays(
-    lattice: npt.ArrayLike, frac_coords: npt.ArrayLike, numbers: npt.ArrayLike, *,
-    name: str = "structure",
+    lattice: npt.ArrayLike, frac_coords: npt.ArrayLike, numbers: npt.ArrayLike | tuple,
+    *, name: str = "structure",
 ) -> Crystal:  # fmt: skip
     """A checked Crystal from a lattice (3, 3) or (9,), coordinates (n, 3) or (3n,), numbers (n,).
 

@@ -83,7 +83,7 @@ def other_cell(crystal: Crystal, matrix: npt.ArrayLike) -> Crystal:
     return Crystal(matrix @ crystal.lattice, frac - np.floor(frac), crystal.numbers)
 
 
-def supercell(crystal: Crystal, times: npt.ArrayLike) -> Crystal:
+def supercell(crystal: Crystal, times: npt.ArrayLike | tuple) -> Crystal:
     """`times` = (p, q, r) cells along the lattice vectors."""
     times = np.asarray(times)
     if times.shape != (3,) or (times < 1).any():
