@@ -10,7 +10,7 @@ NUMBERS := $(foreach s,$(STEMS),$(word 1,$(subst _, ,$s))_$(word 2,$(subst _, ,$
 export DATASET TORCH_INDEX TORCH_BUILD
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures status check test lint lab data data-open data-mlearn book coursework bench lock clean $(STEMS) $(NUMBERS)
+.PHONY: help env figures status check test lint lab data data-open data-mlearn book html coursework bench lock clean $(STEMS) $(NUMBERS)
 
 help:  ## list the verbs
 	@echo "make VERB [PROFILE=smoke|quick|full] [DATASET=auto|open|chen2021] [-j N]"; echo
@@ -55,6 +55,9 @@ data-mlearn: env  ## rebuild the embedded forces from their package archive
 
 book: env  ## the executed notebooks as a site: build/book/html/index.html
 	@$(PY) -m mfutils.compendium.book --profile $(PROFILE)
+
+html: env  ## each executed notebook as one file: build/html/PROFILE/index.html
+	@$(PY) -m mfutils.compendium.pages --profile $(PROFILE)
 
 coursework: env  ## exercises without and with solutions: build/coursework
 	@$(PY) -m mfutils.compendium.coursework_files

@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 import warnings
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -80,7 +81,7 @@ def main():
     for round_ in range(options.rounds):
         problem = synthetic_problem(654 + round_, "mixed")
         columns = {k: getattr(problem, k)[:, None] for k in ("x_high", "x_low", "x_test")}
-        problem = problem._replace(**columns)
+        problem = replace(problem, **columns)
         found = {}
         for call in (ours, peer):
             begin = time.process_time()

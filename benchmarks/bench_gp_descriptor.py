@@ -36,7 +36,7 @@ TOLERANCE = 1e-3
 
 
 def network_job(epochs=60, samples=472):
-    """The short training that makes the descriptors, as a job of `protocols.member`."""
+    """The short training that makes the descriptors, as a job of `members.member`."""
     training = {"epochs": epochs, "patience": epochs, "milestones": (epochs // 2,)}
     return {
         "dataset": "open", "architecture": "cgcnn", "fidelity": "mp_pbe", "seed": 42,
@@ -48,7 +48,7 @@ def descriptors(**size):
     """Descriptors (n, d) and gaps (n,) in eV of one network's own crystals."""
     folder = paths.CACHE / "bench_member"
     result = sweep.run(members.member, [network_job(**size)], workers=1, folder=folder)[0]
-    return result["descriptor_drawn"].astype(float), result["target_drawn"]
+    return result.descriptor_drawn.astype(float), result.target_drawn
 
 
 class PeerGP(gpytorch.models.ExactGP):
@@ -113,7 +113,7 @@ def measure(*, rounds=5, iterations=300, **size):
         x, y = descriptors(**size)
         if len(x) < 10:
             raise InputError(f"{len(x)} descriptors; expected at least 10")
-        scale = Standardiser(x, y)
+        scale = Standardiser.of(x, y)
         inputs, targets = (torch.from_numpy(a) for a in (scale.x_forward(x), scale.y_forward(y)))
         start = math.sqrt(x.shape[1])
         fitted = descriptor_gp.fit_descriptor_gp(x, y)

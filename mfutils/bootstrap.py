@@ -9,6 +9,7 @@ by itself, because its builds differ by platform and index; everything else come
   packages, that the index serves for this platform.
 """
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -19,6 +20,7 @@ __all__ = ["main"]
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
 TORCH = "2.13.0"
 _SUPPORTED = ((3, 11), (3, 12))
 
@@ -27,18 +29,14 @@ class SetupError(Exception):
     """A step of the installation that failed, with its remedy."""
 
 
-def _python() -> Path:
-    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
 def _pip(*arguments: str, remedy: str) -> None:
-    command = [str(_python()), "-m", "pip", "--disable-pip-version-check", *arguments]
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", *arguments]
     if subprocess.run(command, cwd=ROOT, check=False).returncode:
         raise SetupError(f"pip {arguments[0]} failed; {remedy}")
 
 
 def torch_requirement(build: str, platform: str) -> str:
-    """Requirement for PyTorch: the CPU build is marked +cpu on Linux and Windows only."""
+    """Requirement for PyTorch: the CPU build is marked +cpu, except on macOS."""
     if build not in ("cpu", "default"):
         raise SetupError(f"TORCH_BUILD is {build!r}; use cpu or default")
     return f"torch=={TORCH}" + ("+cpu" if build == "cpu" and platform != "darwin" else "")
@@ -46,10 +44,11 @@ def torch_requirement(build: str, platform: str) -> str:
 
 def _install_torch(build: str, index: str) -> None:
     probe = "import importlib.metadata as m; print(m.version('torch'))"
-    found = subprocess.run([_python(), "-c", probe], capture_output=True, text=True, check=False)
+    asked = subprocess.run([PYTHON, "-c", probe], capture_output=True, text=True, check=False)
     wanted = torch_requirement(build, sys.platform)
-    if found.returncode == 0 and found.stdout.strip().split("+")[0] == TORCH:
-        print(f"torch {found.stdout.strip()} is already there")
+    version = asked.stdout.strip()
+    if asked.returncode == 0 and version.split("+")[0] == TORCH:
+        print(f"torch {version} is already there")
         return
     options = ["--index-url", index] if index else []
     if build == "cpu":
@@ -74,13 +73,13 @@ def _fingerprint(build: str) -> str:
 
 def _install() -> None:
     if sys.version_info[:2] not in _SUPPORTED:
-        found = ".".join(map(str, sys.version_info[:2]))
-        raise SetupError(f"Python {found} found, 3.11 or 3.12 needed; try make PYTHON=python3.11")
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise SetupError(f"Python {version} found, 3.11 or 3.12 needed; try make PYTHON=python3.11")
     build = os.environ.get("TORCH_BUILD") or "cpu"
     stamp, wanted = VENV / "installed.txt", _fingerprint(build)
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    if not _python().exists():
+    if not PYTHON.exists():
         print(f"creating {VENV.name} with Python {sys.version.split()[0]}")
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
     stamp.unlink(missing_ok=True)
@@ -100,10 +99,7 @@ def main() -> int:
     locks.mkdir(parents=True, exist_ok=True)
     try:
         with open(locks / "env.lock", "w") as handle:
-            if os.name != "nt":
-                import fcntl
-
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle, fcntl.LOCK_EX)
             _install()
     except (SetupError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -10,12 +10,13 @@ import ast
 import hashlib
 import inspect
 import sys
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
 from mfutils.errors import InputError
 
-__all__ = ["code_hash", "fingerprint", "imported_modules"]
+__all__ = ["code_hash", "fingerprint", "imported_modules", "modules_behind"]
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -52,17 +53,17 @@ def _file_of(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _closure(names) -> dict[str, Path]:
+def _closure(names: Iterable[str]) -> dict[str, Path]:
     """Module name -> file of these modules and of all that they import."""
-    found, queue = {}, set(names)
+    behind, queue = {}, set(names)
     while queue:
         name = queue.pop()
-        if name in found or (file := _file_of(name)) is None:
+        if name in behind or (file := _file_of(name)) is None:
             continue
-        found[name] = file
+        behind[name] = file
         # A package's own __init__ runs whenever one of its modules is imported.
         queue |= _read(file)[1] | ({name.rpartition(".")[0]} - {""})
-    return dict(sorted(found.items()))
+    return dict(sorted(behind.items()))
 
 
 def imported_modules(source: str, where: str) -> dict[str, Path]:
@@ -78,18 +79,31 @@ def imported_modules(source: str, where: str) -> dict[str, Path]:
     return _closure(_imported(tree))
 
 
-def code_hash(function) -> str:
-    """Hex SHA-256 of what determines the function: its module and what that imports.
+def modules_behind(function: Callable) -> dict[str, Path]:
+    """Module name -> file of the function's module and of all mfutils modules that it imports.
+
+    Empty for a function defined in a notebook or a script.
+    """
+    name = function.__module__
+    source = getattr(sys.modules.get(name), "__file__", None)
+    if source is None or name == "__main__":
+        return {}
+    own = Path(source).resolve()
+    names = _read(own)[1]
+    if name.split(".")[0] == _PACKAGE.name:
+        names |= {name}  # with the packages that it stands in
+    return {name: own} | _closure(names)
+
+
+def code_hash(function: Callable) -> str:
+    """Hex SHA-256 of what determines the function: its name and `modules_behind` it.
 
     A function defined in a notebook or a script counts by its own source alone.
     """
     digest = hashlib.sha256(function.__qualname__.encode())
-    source = getattr(sys.modules.get(function.__module__), "__file__", None)
-    if source is None or function.__module__ == "__main__":
-        digest.update(ast.dump(ast.parse(inspect.cleandoc(inspect.getsource(function)))).encode())
-        return digest.hexdigest()
-    own = Path(source).resolve()
-    behind = {own, *_closure(_read(own)[1]).values()}
-    for item in sorted(fingerprint(path) for path in behind):
+    behind = modules_behind(function)
+    for item in sorted(fingerprint(path) for path in behind.values()):
         digest.update(item.encode())
+    if not behind:
+        digest.update(ast.dump(ast.parse(inspect.cleandoc(inspect.getsource(function)))).encode())
     return digest.hexdigest()

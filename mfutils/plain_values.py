@@ -7,6 +7,7 @@ lists that contain themselves. What every reader has to survive is written once,
 import reprlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,7 +19,7 @@ _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring = 2, 60
 
 
-def brief(value) -> str:
+def brief(value: object) -> str:
     """`value` for a message, cut short; YAML's aliases can stand for more than memory holds."""
     try:
         return _SHORT.repr(value)
@@ -26,13 +27,13 @@ def brief(value) -> str:
         return "a number of thousands of digits"
 
 
-def is_number(value) -> bool:
+def is_number(value: object) -> bool:
     """True for an int or float, not a bool, that is finite as a float."""
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     return plain and abs(value) <= sys.float_info.max
 
 
-def read_yaml(path: Path, *, remedy: str):
+def read_yaml(path: Path, *, remedy: str) -> Any:
     """Content of a YAML file of plain values; DataError, one line that ends in `remedy`."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))

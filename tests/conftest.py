@@ -15,7 +15,7 @@ from mfutils import paths
 PLOT = """\
 import matplotlib.pyplot as plt
 import pandas as pd
-from mfutils import artifacts, plots
+from mfutils.compendium import artifacts, plots
 artifacts.begin("{stem}")
 """
 WORK = """\

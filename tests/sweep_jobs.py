@@ -2,9 +2,13 @@
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from mfutils import files
+from mfutils.datasets import registry
 
 
 def square(value, log=None):
@@ -44,3 +48,33 @@ def sleep(seconds, folder):
     """Sleeps; leaves a file named after the process."""
     (Path(folder) / str(os.getpid())).touch()
     time.sleep(seconds)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    value: int
+    powers: list[int]
+
+
+def outcome(value):
+    return Outcome(value, [value, value**2])
+
+
+@registry.remembered(maxsize=1)
+def loaded():
+    return float(registry.path("small").read_text())
+
+
+def times_data(factor, log):
+    """factor times the number in the registered file `small`; a line in `log` per computation."""
+    with open(log, "a", encoding="utf-8") as handle:
+        handle.write(f"{factor}\n")
+    return factor * loaded()
+
+
+def number_in(file, log):
+    """The number in an original; a line in `log` per computation."""
+    with open(log, "a", encoding="utf-8") as handle:
+        handle.write("computed\n")
+    registry.note(Path(file), sha256=files.sha256_of(Path(file)))
+    return float(Path(file).read_text())

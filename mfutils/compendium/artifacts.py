@@ -12,17 +12,21 @@ import math
 import os
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from mfutils import files, paths
-from mfutils.compendium import published
+from mfutils.compendium import published, stems
 from mfutils.errors import InputError
+
+if TYPE_CHECKING:  # a notebook without figures starts in half the time
+    from matplotlib.figure import Figure
 
 __all__ = [
     "begin",
-    "output_folder",
     "record",
     "record_many",
     "save_figure",
@@ -31,7 +35,6 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
-_STEM = re.compile(r"\d\d_\d_[a-z0-9_]+")
 
 
 class _State:
@@ -59,7 +62,7 @@ def begin(stem: str, *, dataset: str | None = None) -> None:
     Raises InputError when `stem` is not the running notebook's own.
     """
     global _state
-    if not _STEM.fullmatch(stem):
+    if not stems.is_stem(stem):
         raise InputError(f"notebook stem {stem!r} must look like 03_1_topic; rename it")
     if job := os.environ.get("MFUTILS_RUN"):
         run = json.loads(Path(job).read_text(encoding="utf-8"))
@@ -80,11 +83,6 @@ def _current() -> _State:
     if _state is None:
         raise InputError("nothing can be saved yet; call artifacts.begin(stem) first")
     return _state
-
-
-def output_folder() -> Path:
-    """Folder that this notebook writes to."""
-    return _current().folder
 
 
 def _provenance(caption: str, dataset: str | None) -> str:
@@ -109,7 +107,14 @@ def _claim(name: str, kind: str, caption: str, dataset: str | None) -> Path:
     return state.folder / name
 
 
-def save_figure(fig, name: str, *, data: pd.DataFrame, dataset=None, caption: str = ""):
+def save_figure(
+    fig: "Figure",
+    name: str,
+    *,
+    data: pd.DataFrame,
+    dataset: str | None = None,
+    caption: str = "",
+) -> "Figure":
     """Write `name`.png, `name`.svg and the plotted data as `name`.csv; return `fig`.
 
     `data` is a tidy DataFrame that suffices to draw the figure again. Outside the full
@@ -146,7 +151,14 @@ def save_figure(fig, name: str, *, data: pd.DataFrame, dataset=None, caption: st
     return fig
 
 
-def save_table(df: pd.DataFrame, name: str, *, caption="", dataset=None, digits=None):
+def save_table(
+    df: pd.DataFrame,
+    name: str,
+    *,
+    caption: str = "",
+    dataset: str | None = None,
+    digits: int | dict[str, int] | None = None,
+) -> pd.DataFrame:
     """Write `name`.csv (all digits) and `name`.md (rounded to `digits`); return `df`.
 
     `digits` is a number of decimals for every float column or a dict column -> decimals.
@@ -186,7 +198,7 @@ def _write_csv(df: pd.DataFrame, path: Path) -> None:
     files.write_text(path, _flat(df).to_csv(index=False, float_format="%.10g", lineterminator="\n"))
 
 
-def record(id: str, value) -> None:
+def record(id: str, value: Any) -> None:
     """Keep a value for `make check`; see `mfutils.compendium.published` for the kinds of value.
 
     Raises InputError for a repeated id with another value, a non-finite number or a
@@ -200,7 +212,7 @@ def record(id: str, value) -> None:
     _write_values()
 
 
-def record_many(values: dict) -> None:
+def record_many(values: Mapping[str, Any]) -> None:
     """`record` for every id and value of a mapping."""
     for id, value in values.items():
         record(id, value)

@@ -11,10 +11,16 @@ import copy
 import hashlib
 import math
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
+from mfutils.compendium import stems
 from mfutils.errors import InputError
+
+if TYPE_CHECKING:  # readers of a notebook need no nbformat
+    from nbformat import NotebookNode
 
 __all__ = [
     "Unanswered", "WrongAnswer", "check", "check_that", "exercises", "instructor", "seal",
@@ -24,7 +30,7 @@ __all__ = [
 TAGS = ("exercise", "solution", "check")
 STUB = "...  # your answer"
 _BEGIN, _END = "### BEGIN SOLUTION", "### END SOLUTION"
-_NAME = re.compile(r"\d\d_\d\.[a-z]")
+_NAME = re.compile(rf"{stems.NUMBER}\.[a-z]")
 
 
 class _Message(Exception):
@@ -75,13 +81,13 @@ def _given(name, answer):
     return parts
 
 
-def seal(name: str, answer, *, tolerance: float | None = None) -> list[str]:
+def seal(name: str, answer: Any, *, tolerance: float | None = None) -> list[str]:
     """Hashes of the right answer, one per part, to be pasted into the check cell.
 
     answer: a number, a word, or a list of them. Numbers that are not whole need a tolerance.
     Raises InputError without one.
     """
-    found = []
+    seals = []
     for part in _given(name, answer):
         if isinstance(part, float):
             if not tolerance or tolerance <= 0 or not math.isfinite(part):
@@ -90,15 +96,17 @@ def seal(name: str, answer, *, tolerance: float | None = None) -> list[str]:
                     "and a tolerance above 0; give tolerance="
                 )
             part = round(part / tolerance)
-        found.append(_digest(name, _plain(part)))
-    return found
+        seals.append(_digest(name, _plain(part)))
+    return seals
 
 
 def _plain(part):
     return part.strip().lower() if isinstance(part, str) else part
 
 
-def check(name: str, answer, seals: list[str], *, tolerance: float | None = None, hint: str = ""):
+def check(
+    name: str, answer: Any, seals: list[str], *, tolerance: float | None = None, hint: str = ""
+) -> None:
     """Say whether an answer is right; numbers within the tolerance are.
 
     Raises Unanswered for the stub of the student version and WrongAnswer with the hint, each
@@ -117,7 +125,7 @@ def check(name: str, answer, seals: list[str], *, tolerance: float | None = None
     print(f"Exercise {name} is right.")
 
 
-def check_that(name: str, test, *, hint: str = ""):
+def check_that(name: str, test: Callable[[], object], *, hint: str = "") -> None:
     """Say whether `test()` holds, for answers that are functions.
 
     A stub (Ellipsis or NotImplementedError) counts as open; whatever else goes wrong in the
@@ -138,16 +146,15 @@ def check_that(name: str, test, *, hint: str = ""):
 
 
 def _tag(cell):
-    found = [t for t in cell.metadata.get("tags", []) if t in TAGS]
-    return found[0] if found else None
+    return next((t for t in cell.metadata.get("tags", []) if t in TAGS), None)
 
 
-def exercises(notebook) -> list[dict]:
+def exercises(notebook: "NotebookNode") -> list[dict]:
     """The exercises of a notebook: {name, text, solution, check, points}.
 
     Raises InputError where the three cells do not follow each other in this order.
     """
-    found, open_ = [], []
+    items, open_ = [], []
     for cell in notebook.cells:
         tag = _tag(cell)
         if tag is None:
@@ -159,11 +166,11 @@ def exercises(notebook) -> list[dict]:
             )
         open_.append(cell)
         if tag == "check":
-            found.append(_exercise(*open_))
+            items.append(_exercise(*open_))
             open_ = []
     if open_:
         raise InputError(f"the exercise in cell {open_[0].id!r} has no solution or no check")
-    return found
+    return items
 
 
 def _exercise(text, solution, check_cell):
@@ -195,7 +202,7 @@ def _stubbed(source):
     return f"{names[-1]} = {STUB}"
 
 
-def instructor(notebook):
+def instructor(notebook: "NotebookNode") -> "NotebookNode":
     """A copy with solutions, without outputs, with nbgrader's metadata."""
     made = copy.deepcopy(notebook)
     for cell in made.cells:
@@ -214,7 +221,7 @@ def instructor(notebook):
     return made
 
 
-def student(notebook):
+def student(notebook: "NotebookNode") -> "NotebookNode":
     """The instructor's copy with every solution replaced by a stub."""
     made = instructor(notebook)
     for item in exercises(made):

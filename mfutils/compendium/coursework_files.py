@@ -26,18 +26,18 @@ _KEYS = {"goals", "prerequisites", "minutes"}
 def _chapters(path: Path) -> dict:
     """Goals, prerequisites and minutes of every chapter."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        known = all(set(entry) == _KEYS for entry in found.values())
+        chapters = yaml.safe_load(path.read_text(encoding="utf-8"))
+        known = all(set(entry) == _KEYS for entry in chapters.values())
     except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
         raise DataError(f"{path} cannot be read ({type(error).__name__}); restore it") from None
     if not known:
         raise DataError(f"{path}: a chapter lacks one of {', '.join(sorted(_KEYS))}; add it")
-    return found
+    return chapters
 
 
 def sheet(chapter: int, about: dict, tasks: dict[str, list[dict]]) -> str:
     """Markdown of one assignment sheet; tasks maps each stem to its exercises."""
-    total = sum(task["points"] for found in tasks.values() for task in found)
+    total = sum(task["points"] for own in tasks.values() for task in own)
     lines = [f"# Chapter {chapter}: assignment\n", "## Goals\n"]
     lines += [f"- {goal}" for goal in about["goals"]]
     lines += [f"\n**Before you start.** {about['prerequisites']}"]
@@ -45,8 +45,8 @@ def sheet(chapter: int, about: dict, tasks: dict[str, list[dict]]) -> str:
         f"\n**Time.** About {about['minutes']} minutes with the reading. **Points.** {total}.\n"
     ]
     lines += ["## Exercises and marks\n", "| exercise | notebook | points |", "|---|---|---|"]
-    for stem, found in tasks.items():
-        lines += [f"| {task['name']} | `{stem}` | {task['points']} |" for task in found]
+    for stem, own in tasks.items():
+        lines += [f"| {task['name']} | `{stem}` | {task['points']} |" for task in own]
     lines += [
         "\nFull points for an answer that passes its check. Half for the right way with a slip "
         "in arithmetic. One point may be added for a sentence that says what the answer means "
@@ -70,20 +70,20 @@ def write(target: Path | None = None) -> dict[str, int]:
     for path in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         try:
-            found = coursework.exercises(notebook)
+            own = coursework.exercises(notebook)
             nbformat.write(coursework.student(notebook), fresh / "student" / path.name)
             nbformat.write(coursework.instructor(notebook), fresh / "instructor" / path.name)
         except InputError as error:
             raise InputError(f"{path.name}: {error}") from None
-        if found:
-            tasks.setdefault(int(path.stem[:2]), {})[path.stem] = found
+        if own:
+            tasks.setdefault(int(path.stem[:2]), {})[path.stem] = own
     about = _chapters(paths.DATA / "coursework.yaml")
-    for chapter, found in tasks.items():
-        text = sheet(chapter, about[chapter], found)
+    for chapter, inside in tasks.items():
+        text = sheet(chapter, about[chapter], inside)
         (fresh / "sheets" / f"chapter_{chapter}.md").write_text(text, encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
-    return {stem: len(found) for part in tasks.values() for stem, found in part.items()}
+    return {stem: len(own) for inside in tasks.values() for stem, own in inside.items()}
 
 
 if __name__ == "__main__":

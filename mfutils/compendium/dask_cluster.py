@@ -11,9 +11,11 @@ go at once: when a worker dies, Dask gives only its unfinished jobs to others. C
 import importlib
 import json
 import logging
+from collections.abc import Callable
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from mfutils import files
 from mfutils.code_hash import code_hash
@@ -25,10 +27,14 @@ __all__ = ["call", "compute"]
 _log = logging.getLogger(__name__)
 
 
-def call(function, job):
-    """function(**job); an exception carries a note that names the job."""
+def call(function: Callable, job: dict) -> tuple[Any, dict[str, str]]:
+    """function(**job), and label -> SHA-256 of the data files that it read.
+
+    An exception carries a note that names the job.
+    """
     try:
-        return function(**job)
+        with registry.recording() as accesses:
+            return function(**job), accesses
     except Exception as error:
         error.add_note(f"in the sweep job {function.__name__}({_short(job)})")
         raise
@@ -39,8 +45,14 @@ def _short(job):
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def compute(scheduler, function, jobs, *, finished):
-    """Run function(**job) for all jobs on a cluster, calling finished(i, result) as each is done.
+def compute(
+    scheduler: str | Path,
+    function: Callable,
+    jobs: list[dict],
+    *,
+    finished: Callable[[int, tuple[Any, dict[str, str]]], object],
+) -> None:
+    """`call` all jobs on a cluster; finished(i, (result, accesses)) as each is done.
 
     scheduler: address such as tcp://host:8786, or the path of a scheduler file (*.json).
     function: defined in a module that the workers can import. finished is called in this thread.
@@ -141,6 +153,6 @@ def _own(module, qualname):
 
 def _data():
     """SHA-256 by name of the registered data files and of the originals that are here."""
-    found = {name: entry["sha256"] for name, entry in registry.entries().items()}
+    committed = {name: entry["sha256"] for name, entry in registry.entries().items()}
     present = {name: originals.find(name) for name in originals.sources()}
-    return found | {name: files.sha256_of(path) for name, path in present.items() if path}
+    return committed | {name: files.sha256_of(path) for name, path in present.items() if path}

@@ -5,6 +5,8 @@ box. Texts come from the caller, who reads them off a model; a text that outgrow
 error, not a picture to be looked at twice.
 """
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
@@ -25,7 +27,7 @@ _COLUMNS = ["kind", "name", "text", "x", "y", "width", "height", "start", "stop"
 class Diagram:
     """An empty drawing of `width` by `height` inches; y counts downwards from the top."""
 
-    def __init__(self, width, height):
+    def __init__(self, width: float, height: float):
         plots.use_style()
         self.figure = plt.figure(figsize=(width, height))
         self.figure.set_layout_engine("none")  # the layout is the caller's
@@ -34,7 +36,17 @@ class Diagram:
         self.axes.axis("off")
         self._boxes, self._texts, self._rows = {}, {}, []
 
-    def box(self, name, text, x, y, *, width=1.5, height=0.36, color="sky"):
+    def box(
+        self,
+        name: str,
+        text: str,
+        x: float,
+        y: float,
+        *,
+        width: float = 1.5,
+        height: float = 0.36,
+        color: str | None = "sky",
+    ) -> None:
         """A box centred at (x, y); color is a name of `plots.COLORS`, or None for plain text.
 
         Raises InputError for a name that is taken or a color that is unknown.
@@ -57,9 +69,17 @@ class Diagram:
         self._note("box", name, text, x=x, y=y, width=width, height=height)
 
     def arrow(
-        self, start, stop, *, sides=("bottom", "top"), shift=(0, 0), via=(), text="", at=None,
-        dashed=False,
-    ):  # fmt: skip
+        self,
+        start: str,
+        stop: str,
+        *,
+        sides: tuple[str, str] = ("bottom", "top"),
+        shift: tuple[float, float] = (0, 0),
+        via: Sequence[tuple[float, float]] = (),
+        text: str = "",
+        at: tuple[float, float] | None = None,
+        dashed: bool = False,
+    ) -> None:
         """An arrow from a side of one box to a side of another, through the points `via`.
 
         shift moves both ends along their sides, in inches. `text` stands at the point `at`, by
@@ -90,13 +110,13 @@ class Diagram:
             self.axes.text(x, y, text, ha="center", va="center", fontsize=_FONT - 0.5, bbox=ground)
         self._note("arrow", "", text, start=start, stop=stop)
 
-    def label(self, text, x, y, *, bold=False):
+    def label(self, text: str, x: float, y: float, *, bold: bool = False) -> None:
         """Text without a box that starts at x and is centred at y."""
         weight = "bold" if bold else "normal"
         self.axes.text(x, y, text, ha="left", va="center", fontsize=_FONT + 0.5, weight=weight)
         self._note("label", "", text, x=x, y=y)
 
-    def frame(self):
+    def frame(self) -> pd.DataFrame:
         """All that is drawn, a row each; raises InputError when a text does not fit its box."""
         scale = self.figure.dpi
         renderer = self.figure.canvas.get_renderer()

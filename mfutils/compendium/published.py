@@ -15,8 +15,10 @@ import sys
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from pathlib import Path
+from typing import Any
 
 from mfutils import files, paths
+from mfutils.compendium import stems
 from mfutils.errors import DataError, InputError
 from mfutils.plain_values import brief, is_number, read_yaml
 
@@ -55,11 +57,11 @@ def load(stem: str, folder: Path | None = None) -> list[Printed]:
     content = read_yaml(path, remedy="correct the file")
     if not isinstance(content, dict) or not isinstance(content.get("values"), list):
         raise DataError(f"{path}: expected the keys section and values (a list); add them")
-    found = [_entry(path, row, item) for row, item in enumerate(content["values"])]
-    ids = [p.id for p in found]
+    entries = [_entry(path, row, item) for row, item in enumerate(content["values"])]
+    ids = [p.id for p in entries]
     for repeated in {i for i in ids if ids.count(i) > 1}:
         raise DataError(f"{path}: id {repeated!r} occurs twice; give each value an id of its own")
-    return found
+    return entries
 
 
 def _entry(path: Path, row: int, item) -> Printed:
@@ -102,7 +104,7 @@ def _entry(path: Path, row: int, item) -> Printed:
     )
 
 
-def compare(value: Printed, ours, *, dataset: str | None = None) -> dict:
+def compare(value: Printed, ours: Any, *, dataset: str | None = None) -> dict:
     """One row {id, printed, ours, class, verdict, ok, unit, where, reason}.
 
     `ours` is a number, a string, a list (class spread) or a dict with ``holds`` (class
@@ -224,7 +226,7 @@ def read_values(folder: Path) -> tuple[dict, str | None]:
     return values, dataset
 
 
-def shown(ours) -> str:
+def shown(ours: Any) -> str:
     """Our value as short text for a table cell."""
     if isinstance(ours, dict):
         return "holds" if ours.get("holds") else "does not hold"
@@ -265,7 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
     if missed:
         unrun = {r["notebook"] for r in missed if r["ours"] is None}
         for stem in sorted(s for s in unrun if not (paths.FIGURES / options.profile / s).exists()):
-            print(f"{stem} has not run: make {stem[:4]} PROFILE={options.profile}")
+            print(f"{stem} has not run: make {stems.number(stem)} PROFILE={options.profile}")
         return 1
     return 0
 

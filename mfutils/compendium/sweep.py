@@ -2,12 +2,14 @@
 
 `run(function, jobs)` calls the function once per job (a dict of keyword arguments) and returns
 the results in order. A result is stored under the hash of the function's code and of its
-arguments as soon as it is there, so a stopped sweep continues where it was, and an edit of the
-code or of an argument computes only what it changes. joblib runs the jobs on this machine; when
-MFUTILS_SCHEDULER holds the address of a Dask scheduler the same call runs on that cluster
-(`dask_cluster`). Serves section 4.1 (300 data sets) and every section that trains many models.
+arguments as soon as it is there, with the hashes of the data files that the job read. So a stopped
+sweep continues where it was, and an edit of the code, of an argument or of the data computes only
+what it changes. joblib runs the jobs on this machine; when MFUTILS_SCHEDULER holds the address of
+a Dask scheduler the same call runs on that cluster (`dask_cluster`). Serves section 4.1 (300 data
+sets) and every section that trains many models.
 """
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -16,7 +18,9 @@ import pickle
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -25,12 +29,14 @@ from tqdm.auto import tqdm
 from mfutils import files, paths
 from mfutils.code_hash import code_hash
 from mfutils.compendium import dask_cluster
+from mfutils.datasets import registry
 from mfutils.errors import InputError
 
-__all__ = ["job_key", "run"]
+__all__ = ["job_keys", "run"]
 
 _log = logging.getLogger(__name__)
-_MAGIC = b"mfutils-sweep-1\n"
+_MAGIC = b"mfutils-sweep-2\n"
+_MISS = object()
 
 
 def _plain(value, where):
@@ -50,48 +56,56 @@ def _plain(value, where):
         return [_plain(item, where) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {"dict": {key: _plain(item, where) for key, item in value.items()}}
+    kind = type(value)
+    if dataclasses.is_dataclass(kind):
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        parts = {f.name: getattr(value, f.name) for f in dataclasses.fields(kind)}
+        return {"dataclass": [name, _plain(parts, where)]}
     raise InputError(
-        f"job argument {where} is a {type(value).__name__}: expected numbers, strings, arrays, "
-        "or lists and dicts of them, so that the job can be recognised again"
+        f"job argument {where} is a {kind.__name__}: expected numbers, strings, arrays, or lists, "
+        "dicts and dataclasses of them, so that the job can be recognised again"
     )
 
 
-def job_key(function, job) -> str:
-    """Hex SHA-256 of what determines a result: the function's code and the job's arguments."""
-    return _key([function.__module__, code_hash(function)], job)
-
-
-def _key(code, job) -> str:
-    arguments = {name: _plain(value, name) for name, value in job.items()}
-    content = json.dumps([*code, arguments], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+def job_keys(function: Callable, jobs: Iterable[dict]) -> list[str]:
+    """Hex SHA-256 of what determines each result: the function's code and the arguments."""
+    code, keys = [function.__module__, code_hash(function)], []
+    for job in jobs:
+        arguments = {name: _plain(value, name) for name, value in job.items()}
+        content = json.dumps([*code, arguments], sort_keys=True)
+        keys.append(hashlib.sha256(content.encode()).hexdigest())
+    return keys
 
 
 def _load(path):
-    """(found, result); an unreadable entry counts as not found and is computed again."""
+    """(result, accesses) as stored, or _MISS where nothing usable is: it is computed again."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return False, None
+        return _MISS
     start = len(_MAGIC)
     digest, body = content[start : start + 32], content[start + 32 :]
     if content[:start] != _MAGIC or hashlib.sha256(body).digest() != digest:
         _log.warning("%s is damaged: computing it again", path.name)
-        return False, None
-    return True, pickle.loads(body)
+        return _MISS
+    result, accesses = pickle.loads(body)
+    if reasons := registry.changed(accesses):
+        _log.info("%s: %s; computing it again", path.name, ", ".join(reasons))
+        return _MISS
+    return result, accesses
 
 
-def _store(path, result):
-    body = pickle.dumps(result, protocol=5)
+def _store(path, outcome):
+    body = pickle.dumps(outcome, protocol=5)
     files.write_bytes(path, _MAGIC + hashlib.sha256(body).digest() + body)
 
 
 def _compute(function, job, path):
-    """One job: compute, store, return."""
-    result = dask_cluster.call(function, job)
+    """One job: compute, store, return (result, accesses)."""
+    outcome = dask_cluster.call(function, job)
     if path is not None:
-        _store(path, result)
-    return result
+        _store(path, outcome)
+    return outcome
 
 
 def _follow(parent):
@@ -113,21 +127,21 @@ def _bar(function, total):
 
 
 def _on_cluster(scheduler, function, jobs, targets, bar):
-    """Results of the jobs; each is stored here as soon as it arrives."""
-    results = [None] * len(jobs)
+    """(result, accesses) of the jobs; each is stored here as soon as it arrives."""
+    outcomes = [_MISS] * len(jobs)
 
-    def finished(i, result):
-        results[i] = result
+    def finished(i, outcome):
+        outcomes[i] = outcome
         bar.update()
         if targets[i] is not None:
-            _store(targets[i], result)
+            _store(targets[i], outcome)
 
     dask_cluster.compute(scheduler, function, jobs, finished=finished)
-    return results
+    return outcomes
 
 
 def _here(workers, function, jobs, targets):
-    """Results of the jobs in order, as they are there, from processes of this machine."""
+    """(result, accesses) of the jobs in order, as they are there, from processes here."""
     if workers == 1:
         return (_compute(function, *each) for each in zip(jobs, targets, strict=True))
     calls = (joblib.delayed(_compute)(function, *each) for each in zip(jobs, targets, strict=True))
@@ -138,16 +152,25 @@ def _here(workers, function, jobs, targets):
         return joblib.Parallel(return_as="generator")(calls)
 
 
-def run(function, jobs, *, workers=None, folder=None, store=True, scheduler=None):
+def run(
+    function: Callable,
+    jobs: Iterable[dict],
+    *,
+    workers: int | None = None,
+    folder: Path | None = None,
+    store: bool = True,
+    scheduler: str | Path | None = None,
+) -> list[Any]:
     """Results of function(**job) for every job, in order; each is computed at most once.
 
     function: importable (defined in a module). jobs: iterable of dicts of keyword arguments
-    (numbers, strings, arrays, lists, dicts). workers: processes; by default MFUTILS_PROCESSES,
-    else one per core. scheduler: address or scheduler file of a Dask cluster, by default
-    MFUTILS_SCHEDULER; its workers then count, not `workers`. folder: where results are stored
-    (build/cache/<function>). store=False computes everything and stores nothing. Results must be
+    (numbers, strings, arrays, lists, dicts, dataclasses). workers: processes; by default
+    MFUTILS_PROCESSES, else one per core. scheduler: address or scheduler file of a Dask cluster,
+    by default MFUTILS_SCHEDULER; its workers then count, not `workers`. folder: where results are
+    stored (build/cache/<module>.<function>). store=False computes everything and stores nothing.
+    The data files behind every result are noted as if they had been read here. Results must be
     picklable; the folder is trusted, as the code is. An exception in a job ends the sweep and
-    names the job; finished ones stay stored. Raises InputError as `cluster.compute` does.
+    names the job; finished ones stay stored. Raises InputError as `dask_cluster.compute` does.
     """
     jobs = [dict(job) for job in jobs]
     if workers is None:
@@ -156,18 +179,23 @@ def run(function, jobs, *, workers=None, folder=None, store=True, scheduler=None
         raise InputError(f"workers is {workers}: expected at least 1")
     targets = [None] * len(jobs)
     if store:
-        folder = Path(folder or paths.CACHE / function.__name__)
-        code = [function.__module__, code_hash(function)]
-        targets = [folder / f"{_key(code, job)}.pkl" for job in jobs]
-    results, todo = [None] * len(jobs), {}
-    for index, target in enumerate(targets):
-        found, results[index] = _load(target) if store else (False, None)
-        if not found:
+        own = paths.CACHE / f"{function.__module__}.{function.__qualname__}"
+        targets = [Path(folder or own) / f"{key}.pkl" for key in job_keys(function, jobs)]
+    outcomes, todo = [_load(target) if store else _MISS for target in targets], {}
+    for index, outcome in enumerate(outcomes):
+        if outcome is _MISS:
             # Equal jobs share one computation
-            todo.setdefault(target or index, []).append(index)
+            todo.setdefault(targets[index] or index, []).append(index)
     _log.info("%s: %d of %d jobs to compute", function.__name__, len(todo), len(jobs))
-    if not todo:
-        return results
+    if todo:
+        _fill(outcomes, todo, function, jobs, targets, workers, scheduler)
+    for _, accesses in outcomes:
+        registry.replay(accesses)
+    return [result for result, _ in outcomes]
+
+
+def _fill(outcomes, todo, function, jobs, targets, workers, scheduler):
+    """Compute the jobs that are missing; `todo` holds the indices of each distinct one."""
     first = [indices[0] for indices in todo.values()]
     scheduler = scheduler or os.environ.get("MFUTILS_SCHEDULER")
     chosen = [jobs[i] for i in first], [targets[i] for i in first]
@@ -176,10 +204,9 @@ def run(function, jobs, *, workers=None, folder=None, store=True, scheduler=None
             computed = _on_cluster(scheduler, function, *chosen, bar)
         else:
             computed = []
-            for result in _here(workers, function, *chosen):
-                computed.append(result)
+            for outcome in _here(workers, function, *chosen):
+                computed.append(outcome)
                 bar.update()
-    for indices, result in zip(todo.values(), computed, strict=True):
+    for indices, outcome in zip(todo.values(), computed, strict=True):
         for index in indices:
-            results[index] = result
-    return results
+            outcomes[index] = outcome

@@ -6,13 +6,15 @@ with the starting values.
 """
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 from mfutils.errors import InputError
 
 __all__ = ["explore"]
 
 
-def explore(draw, **knobs):
+def explore(draw: Callable[..., Any], **knobs: tuple | list) -> Any:
     """Show `draw(**values)`, with one knob per keyword where somebody can turn it.
 
     knobs: (low, high, start) of numbers for a slider (whole steps when all three are whole,

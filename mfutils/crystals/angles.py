@@ -16,8 +16,10 @@ import hashlib
 from collections import Counter
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import eval_legendre, sph_harm_y
 
+from mfutils.crystals.graph import Graph
 from mfutils.errors import InputError
 
 __all__ = [
@@ -46,7 +48,7 @@ def _harmonics(vectors, degree):
     return sph_harm_y(degree, orders, polar[:, None], azimuth[:, None])
 
 
-def addition_theorem(u, v, degree):
+def addition_theorem(u: npt.ArrayLike, v: npt.ArrayLike, degree: int) -> np.ndarray:
     """4 pi / (2 l + 1) sum_m Y_lm(u) Y_lm(v)* of directions u, v (p, 3): (p,), equals P_l(u . v).
 
     The vectors need no unit length; raises InputError for zero vectors.
@@ -55,7 +57,7 @@ def addition_theorem(u, v, degree):
     return 4 * np.pi / (2 * degree + 1) * products.sum(axis=1).real
 
 
-def legendre_sum(u, v, degree):
+def legendre_sum(u: npt.ArrayLike, v: npt.ArrayLike, degree: int) -> np.ndarray:
     """P_l(cos) of the angle between directions u and v (p, 3), from the polynomial: (p,)."""
     cosine = np.clip((_unit(u) * _unit(v)).sum(axis=1), -1.0, 1.0)
     return eval_legendre(degree, cosine)
@@ -69,14 +71,16 @@ def _radial(distance, cutoff, n_radial):
     return np.exp(-(((distance[:, None] - centers) / width) ** 2)) * fade[:, None]
 
 
-def two_body_features(graph, *, cutoff, n_radial=6):
+def two_body_features(graph: Graph, *, cutoff: float, n_radial: int = 6) -> np.ndarray:
     """Sums over neighbours of radial functions (n, q): all that two-body terms can know."""
     out = np.zeros((graph.n_atoms, n_radial))
     np.add.at(out, graph.edge_index[0], _radial(graph.distances, cutoff, n_radial))
     return out
 
 
-def directional_features(graph, *, cutoff, n_radial=6, l_max=4):
+def directional_features(
+    graph: Graph, *, cutoff: float, n_radial: int = 6, l_max: int = 4
+) -> np.ndarray:
     """A_ql of every atom (n, q, l_max + 1) in time linear in the neighbours, by harmonics."""
     radial = _radial(graph.distances, cutoff, n_radial)
     directions = _unit(graph.vectors)
@@ -89,7 +93,9 @@ def directional_features(graph, *, cutoff, n_radial=6, l_max=4):
     return out
 
 
-def directional_features_by_pairs(graph, *, cutoff, n_radial=6, l_max=4):
+def directional_features_by_pairs(
+    graph: Graph, *, cutoff: float, n_radial: int = 6, l_max: int = 4
+) -> np.ndarray:
     """The same numbers from the double sum over neighbours, in time quadratic in them."""
     radial = _radial(graph.distances, cutoff, n_radial)
     directions = _unit(graph.vectors)
@@ -105,7 +111,9 @@ def directional_features_by_pairs(graph, *, cutoff, n_radial=6, l_max=4):
     return out
 
 
-def colours(graph, *, rounds=3, angles=False, digits=5):
+def colours(
+    graph: Graph, *, rounds: int = 3, angles: bool = False, digits: int = 5
+) -> Counter[str]:
     """Colour refinement: a Counter of colours that agrees for graphs no message can tell apart.
 
     A colour starts as the element. In every round an atom takes in the multiset of (distance,

@@ -4,7 +4,7 @@ Database snapshots store every atom of the cell explicitly (space group P1, one 
 atom loop). Such a text needs no symmetry and no general grammar: six cell parameters, then rows
 of numbers. Anything else in a CIF (symmetry operations, quoted labels, uncertainties in
 brackets) goes to pymatgen. Lattice vectors follow pymatgen's orientation: c along z,
-a in the xz plane. Serves the structures of sections 3.2 and 4.2.
+a in the xz plane.
 
 Whoever reads it, a file is refused with one line when a site is only partly occupied, an element
 is unknown, or the atoms do not add up to the formula that the file itself states (as after
@@ -15,6 +15,7 @@ import math
 import re
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -42,7 +43,7 @@ _NEEDED = ("fract_x", "fract_y", "fract_z")
 _REMEDY = "expected a CIF with a cell and an atom loop; check or download the file again"
 
 
-def read_cif(text, *, name="CIF"):
+def read_cif(text: object, *, name: str = "CIF") -> structure.Crystal:
     """The checked Crystal of a CIF text with one structure; atoms in the order of the file.
 
     `name` (an id or a file) opens the message of the InputError that is raised for malformed
@@ -56,18 +57,20 @@ def read_cif(text, *, name="CIF"):
     return _read_general(text, name) if crystal is None else crystal
 
 
-def read_many(texts, *, ids):
+def read_many(
+    texts: Iterable, *, ids: Iterable
+) -> tuple[list[tuple[int, structure.Crystal]], list[structure.Skip]]:
     """Crystals of many CIF texts: (crystals, skips), one Skip with its reason per unreadable row.
 
     texts and ids are iterables of the same length; crystals is a list of (row, Crystal).
     """
-    found, skips = [], []
+    crystals, skips = [], []
     for row, (text, name) in enumerate(zip(texts, ids, strict=True)):
         try:
-            found.append((row, read_cif(text, name=str(name))))
+            crystals.append((row, read_cif(text, name=str(name))))
         except InputError as error:
             skips.append(structure.Skip(row, str(name), str(error)))
-    return found, skips
+    return crystals, skips
 
 
 @lru_cache(maxsize=64)
@@ -143,16 +146,16 @@ def _check_formula(numbers, text, name):
     wanted = Counter()
     for symbol, count in _PART.findall(formula):
         wanted[structure.ATOMIC_NUMBERS.get(symbol, 0)] += float(count) if count not in "." else 1.0
-    found = Counter(numbers.tolist())
-    if wanted == found or not wanted:
+    given = Counter(numbers.tolist())
+    if wanted == given or not wanted:
         return
     units = _UNITS.search(text)
-    factor = float(units.group(1)) if units else sum(found.values()) / sum(wanted.values())
-    if wanted.keys() == found.keys() and all(
-        abs(wanted[z] * factor - found[z]) < 1e-3 * found[z] for z in found
+    factor = float(units.group(1)) if units else sum(given.values()) / sum(wanted.values())
+    if wanted.keys() == given.keys() and all(
+        abs(wanted[z] * factor - given[z]) < 1e-3 * given[z] for z in given
     ):
         return
-    atoms = " ".join(f"{structure.SYMBOLS[z - 1]}{n}" for z, n in sorted(found.items()))
+    atoms = " ".join(f"{structure.SYMBOLS[z - 1]}{n}" for z, n in sorted(given.items()))
     raise InputError(
         f"{name}: formula says {' '.join(formula.split())[:60]}, the atoms are {atoms[:60]}; "
         "expected the same, so the file may be cut short: download it again"

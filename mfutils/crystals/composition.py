@@ -2,21 +2,22 @@
 
 With x_i the fraction of element i and p_i one of its tabulated properties, a composition is
 described by sum_i x_i p_i, by the mean deviation sum_i x_i |p_i - mean|, and by the smallest
-and largest p_i; the cell adds volume per atom, mass density, packing and size. Surrogates
-on these features cost milliseconds, which is what Fig 1.1 needs to compare with.
+and largest p_i; the cell adds volume per atom, mass density, packing and size.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from ase.units import create_units
 
-from mfutils.crystals.structure import SYMBOLS, Crystal
+from mfutils.crystals.structure import SYMBOLS
 from mfutils.errors import InputError
 
-__all__ = ["PROPERTIES", "features"]
+__all__ = ["PROPERTIES", "Atoms", "features"]
 
 # pymatgen attribute -> short name; units are pymatgen's (eV, angstrom, kelvin, u).
 PROPERTIES = {
@@ -30,10 +31,18 @@ PROPERTIES = {
     "atomic_radius": "radius",
     "melting_point": "melting",
 }
-_DALTON_PER_A3 = 1.66053906660  # g/cm3
+_DALTON_PER_A3 = 1e27 * create_units("2018")["_amu"]  # g/cm3
 
 
-def features(structures: Sequence[Crystal], *, cell: bool = True) -> pd.DataFrame:
+class Atoms(Protocol):
+    """What has atoms: a Crystal, or atomic numbers alone where no feature of the cell is asked."""
+
+    numbers: np.ndarray
+
+    def __len__(self) -> int: ...
+
+
+def features(structures: Collection[Atoms], *, cell: bool = True) -> pd.DataFrame:
     """Features (n, 37) of n crystals, or (n, 41) with those of the cell; all finite.
 
     A property that is not tabulated for an element (the electronegativity of neon) counts as

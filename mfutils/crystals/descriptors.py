@@ -12,10 +12,12 @@ Serves section 6.1.
 """
 
 import functools
+from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
-from mfutils.crystals.graph import as_crystal
+from mfutils.crystals.graph import StructureLike, as_crystal
 from mfutils.errors import InputError
 
 __all__ = [
@@ -31,7 +33,7 @@ __all__ = [
 _MOST_VECTORS = 2_000_000
 
 
-def coulomb_matrix(crystal):
+def coulomb_matrix(crystal: StructureLike) -> np.ndarray:
     """Coulomb matrix (n, n) of the atoms of one cell as they stand, in e^2/Angstrom units of Z.
 
     The diagonal is 0.5 Z^2.4 as published for distances in bohr; the mixture of units is that of
@@ -56,7 +58,7 @@ def _padded(length, n):
     return n if length is None else length
 
 
-def coulomb_spectrum(crystal, *, length=None):
+def coulomb_spectrum(crystal: StructureLike, *, length: int | None = None) -> np.ndarray:
     """Eigenvalues of the Coulomb matrix by falling size, padded with zeros to `length`."""
     values = np.linalg.eigvalsh(coulomb_matrix(crystal))
     out = np.zeros(_padded(length, len(values)))
@@ -64,7 +66,7 @@ def coulomb_spectrum(crystal, *, length=None):
     return out
 
 
-def sorted_coulomb(crystal, *, length=None):
+def sorted_coulomb(crystal: StructureLike, *, length: int | None = None) -> np.ndarray:
     """Upper triangle of the Coulomb matrix, rows sorted by falling norm, padded to `length` atoms.
 
     Where two rows have equal norms their order, and with it the triangle, is not defined.
@@ -94,8 +96,10 @@ def _soap(species, r_cut, n_max, l_max, sigma, average, periodic):
 
 
 def soap(
-    crystal, *, species, cutoff=5.0, n_max=6, l_max=4, sigma=0.5, average="off", periodic=True
-):
+    crystal: StructureLike, *, species: Iterable[int | np.integer], cutoff: float = 5.0,
+    n_max: int = 6, l_max: int = 4, sigma: float = 0.5, average: str = "off",
+    periodic: bool = True,
+) -> np.ndarray:  # fmt: skip
     """SOAP power spectrum of every atom (n, f), or (f,) of the crystal, by dscribe.
 
     `species` lists the atomic numbers that have channels; cutoff and sigma (width of the
@@ -125,7 +129,7 @@ def soap(
     return _soap(species, cutoff, n_max, l_max, sigma, average, periodic).create(atoms)
 
 
-def soap_kernel(a, b, *, zeta=2.0):
+def soap_kernel(a: npt.ArrayLike, b: npt.ArrayLike, *, zeta: float = 2.0) -> np.ndarray:
     """Normalised kernel (p . p' / |p| |p'|)^zeta between rows of a (n, f) and b (m, f): (n, m).
 
     Power spectra have no negative overlap, so the kernel lies in [0, 1]; raises InputError for
@@ -142,7 +146,7 @@ def soap_kernel(a, b, *, zeta=2.0):
     return np.clip((a @ b.T) / norm_a[:, None] / norm_b, 0.0, None) ** zeta
 
 
-def reciprocal_vectors(lattice, k_max):
+def reciprocal_vectors(lattice: npt.ArrayLike, k_max: float) -> np.ndarray:
     """Reciprocal lattice vectors k (m, 3) with 0 < |k| <= `k_max`, in 1/Angstrom (2 pi included).
 
     Of k and -k, which have the same |S|^2, one is kept.
@@ -161,8 +165,9 @@ def reciprocal_vectors(lattice, k_max):
 
 
 def reciprocal_shells(
-    crystal, *, species, k_max=8.0, shells=24, cross=False, normalize="intensity"
-):
+    crystal: StructureLike, *, species: Iterable[int | np.integer], k_max: float = 8.0,
+    shells: int = 24, cross: bool = False, normalize: str = "intensity",
+) -> np.ndarray:  # fmt: skip
     """|S_s(k)|^2 in shells of |k| (channels, shells), for every element s of `species`.
 
     Shells have triangular weights that overlap and add up to one, so no value jumps when a |k|

@@ -2,7 +2,6 @@
 
 A label that is known only by composition finds its crystal through the atomic fractions,
 x_i = n_i / sum_j n_j, whatever the order of elements or the common factor in the formula.
-Serves the joins of section 1.2.3's sources.
 """
 
 import re
@@ -38,8 +37,8 @@ def composition_key(formula: str) -> str:
     unknown = [symbol for symbol in amounts if symbol not in ATOMIC_NUMBERS]
     total = sum(amounts.values())
     if unknown or total <= 0:
-        found = f"the unknown element {unknown[0]}" if unknown else "no atoms"
-        raise DataError(f"formula {formula!r} holds {found}; expected e.g. Ga2O3")
+        content = f"the unknown element {unknown[0]}" if unknown else "no atoms"
+        raise DataError(f"formula {formula!r} holds {content}; expected e.g. Ga2O3")
     return "|".join(f"{s}:{round(n / total, 5):g}" for s, n in sorted(amounts.items()) if n > 0)
 
 

@@ -1,21 +1,20 @@
 """What a table of features can know about a band gap, from the formula alone or with the crystal.
 
-Beside the statistics of `composition` (section 1.2) a gap depends on how electrons fill
+Beside the statistics of `composition` a gap depends on how electrons fill
 levels: valence electrons of each kind, the atomic levels filled from below until all electrons are
 used (the last one filled and the first one free), electrons per anion (8 in the octet rule of
 Mooser and Pearson), odd counts, and whether common oxidation states cancel. With a structure come
-the cell and the first shell of neighbours of `mfutils.crystals.shells`. Serves section 5.2, where
-thousands of measured gaps have a formula and no crystal.
+the cell and the first shell of neighbours of `mfutils.crystals.shells`.
 """
 
 import warnings
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
-from mfutils.crystals import composition
-from mfutils.crystals import shells as moduli_features
+from mfutils.crystals import composition, shells
 from mfutils.crystals.formulas import composition_key
 from mfutils.crystals.structure import ATOMIC_NUMBERS, SYMBOLS
 from mfutils.errors import DataError, InputError
@@ -50,7 +49,7 @@ class _Counted:
         return len(self.numbers)
 
 
-def composition_features(formulas) -> pd.DataFrame:
+def composition_features(formulas: Iterable[str]) -> pd.DataFrame:
     """Features (n, 187) of n formulas such as "Ga2O3" or "Al0.15Ga0.85As"; all finite.
 
     Energies in eV, charges in e per atom; x_<symbol> are atomic fractions. The columns are the
@@ -59,7 +58,7 @@ def composition_features(formulas) -> pd.DataFrame:
     return _described([_atoms(formula) for formula in formulas])
 
 
-def structure_features(table) -> pd.DataFrame:
+def structure_features(table: pd.DataFrame) -> pd.DataFrame:
     """Features (n, 206) of rows with columns material_id and structure (Crystal); all finite.
 
     The columns of `composition_features`, those of the cell and of the first shell of neighbours;
@@ -68,16 +67,16 @@ def structure_features(table) -> pd.DataFrame:
     """
     if len(table) == 0:
         raise InputError("no crystals to describe; pass at least one row")
-    # gap tables of 2021 know no space group, so the one column that needs it is left out
-    shells = moduli_features.strong(table.assign(spacegroup=0)).drop(columns="spacegroup")
-    if len(shells) != len(table) or shells.isna().any(axis=None):
+    # not every table knows the space groups, so the one column that needs them is left out
+    bonds = shells.strong(table.assign(spacegroup=0)).drop(columns="spacegroup")
+    if len(bonds) != len(table) or bonds.isna().any(axis=None):
         raise InputError(
-            f"{len(table)} crystals but features of {len(shells.dropna())}: leave out those "
+            f"{len(table)} crystals but features of {len(bonds.dropna())}: leave out those "
             "without a neighbour graph"
         )
     described = _described(table["structure"])
-    new = [name for name in shells if name not in described]
-    return pd.concat([described, shells[new]], axis=1)
+    new = [name for name in bonds if name not in described]
+    return pd.concat([described, bonds[new]], axis=1)
 
 
 def _atoms(formula):

@@ -1,4 +1,4 @@
-"""Crystal to neighbour graph: the input of CGCNN and MEGNet (sections 3.2 and 4.2).
+"""Crystal to neighbour graph: the input of CGCNN and MEGNet (section 2.3).
 
 Nodes are the atoms of one cell. An edge leads from a centre i to every image of an atom j
 within the cutoff, and carries the distance |(f_j + s - f_i) A| and the integer cell shift s.
@@ -7,6 +7,7 @@ of a centre stand together, nearest first; `mfutils.crystals.neighbors` says how
 """
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,11 +15,31 @@ from mfutils.crystals import cif, neighbors
 from mfutils.crystals import structure as structures
 from mfutils.errors import InputError
 
-__all__ = ["SHORT", "Graph", "as_crystal", "build_graph", "check_settings", "edges_of"]
+__all__ = [
+    "SHORT",
+    "Graph",
+    "Sites",
+    "StructureLike",
+    "as_crystal",
+    "build_graph",
+    "check_settings",
+    "edges_of",
+]
 
 # What to do with atoms that have fewer than max_neighbors atoms within the cutoff.
 SHORT = ("keep", "grow", "raise")
 _LARGEST_CUTOFF = 100.0
+
+
+class Sites(Protocol):
+    """A pymatgen Structure, or what has its attributes; importing pymatgen takes a second."""
+
+    lattice: Any
+    frac_coords: Any
+
+
+# What `as_crystal` reads, a str being a CIF text
+StructureLike = structures.Crystal | str | Sites
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,22 +59,22 @@ class Graph:
     distances: np.ndarray
 
     @property
-    def n_atoms(self):
+    def n_atoms(self) -> int:
         """Number of atoms in the cell."""
         return len(self.numbers)
 
     @property
-    def n_edges(self):
+    def n_edges(self) -> int:
         """Number of directed edges; within a cutoff every pair counts in both directions."""
         return len(self.distances)
 
     @property
-    def positions(self):
+    def positions(self) -> np.ndarray:
         """Cartesian coordinates (n, 3) in Angstrom."""
         return self.frac_coords @ self.lattice
 
     @property
-    def vectors(self):
+    def vectors(self) -> np.ndarray:
         """Displacement (e, 3) in Angstrom from the centre to the neighbour of every edge."""
         centre, neighbor = self.edge_index
         return (
@@ -61,7 +82,7 @@ class Graph:
         ) @ self.lattice
 
 
-def as_crystal(structure, *, name="structure"):
+def as_crystal(structure: object, *, name: str = "structure") -> structures.Crystal:
     """The checked Crystal of a Crystal, a CIF text or a pymatgen Structure; or InputError."""
     if isinstance(structure, structures.Crystal):
         return structures.check(structure, name=name)
@@ -75,7 +96,7 @@ def as_crystal(structure, *, name="structure"):
     )
 
 
-def check_settings(cutoff, max_neighbors, short):
+def check_settings(cutoff: object, max_neighbors: object, short: object) -> None:
     """Raises InputError unless the settings of a graph make sense."""
     if not (isinstance(cutoff, int | float | np.number) and 0 < cutoff <= _LARGEST_CUTOFF):
         raise InputError(
@@ -89,7 +110,9 @@ def check_settings(cutoff, max_neighbors, short):
         raise InputError(f"short is {short!r}; expected one of {', '.join(SHORT)}")
 
 
-def edges_of(crystal, *, cutoff, max_neighbors, short, name):
+def edges_of(
+    crystal: structures.Crystal, *, cutoff: float, max_neighbors: int | None, short: str, name: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Neighbour lists of a checked crystal as of `mfutils.crystals.neighbors.neighbor_lists`."""
     lists = neighbors.neighbor_lists(
         crystal.lattice,
@@ -111,7 +134,10 @@ def edges_of(crystal, *, cutoff, max_neighbors, short, name):
     return lists
 
 
-def build_graph(structure, *, cutoff, max_neighbors, short="keep", name="structure"):
+def build_graph(
+    structure: StructureLike, *, cutoff: float, max_neighbors: int | None, short: str = "keep",
+    name: str = "structure",
+) -> Graph:  # fmt: skip
     """The neighbour graph of a pymatgen Structure, a CIF text or a Crystal.
 
     cutoff in Angstrom, its surface included (to 1e-8); max_neighbors is the number of nearest

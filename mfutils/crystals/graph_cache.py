@@ -4,7 +4,7 @@ The key of an entry is the SHA-256 of every structure and id in order, the setti
 and the source code that reads structures and builds edges. So a changed coordinate, cutoff or
 algorithm can never meet an old graph, and no one has to remember to clear anything. Hits and
 misses are logged; an entry that cannot be read in full is rebuilt; entries appear whole or not
-at all. Serves the training runs of sections 3.2 and 4.2.
+at all.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,9 +36,10 @@ _ARRAYS = {
 
 
 def load_or_build(
-    structures, *, cutoff, max_neighbors, ids=None, short="keep", on_error="skip", progress=None,
-    folder=None,
-):  # fmt: skip
+    structures: Iterable, *, cutoff: float, max_neighbors: int | None,
+    ids: Iterable | None = None, short: str = "keep", on_error: str = "skip",
+    progress: bool | None = None, folder: str | Path | None = None,
+) -> graph_data.GraphDataset:  # fmt: skip
     """The GraphDataset of `structures`, from the cache when it was built before.
 
     Arguments and errors are those of `graph_data.build_dataset`; `folder` holds the
@@ -70,7 +72,10 @@ def load_or_build(
     return dataset
 
 
-def content_key(structures, ids, *, cutoff, max_neighbors, short):
+def content_key(
+    structures: Iterable, ids: Sequence[str], *, cutoff: float,
+    max_neighbors: int | None, short: str,
+) -> str:  # fmt: skip
     """Hex SHA-256 of structures, ids, settings and the code that makes graphs of them."""
     digest = hashlib.sha256(code_hash(graph_data.build_dataset).encode())
     count = None if max_neighbors is None else int(max_neighbors)
@@ -98,7 +103,7 @@ def _fingerprint(structure):
     return digest.digest()
 
 
-def write(path, dataset, key):
+def write(path: Path, dataset: graph_data.GraphDataset, key: str) -> None:
     """Write `dataset` as the entry `path` in one step. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     meta = {
@@ -130,7 +135,7 @@ def _read_or_none(path, key):
         return None
 
 
-def read(path, key):
+def read(path: Path, key: str) -> graph_data.GraphDataset:
     """The GraphDataset stored as `path`.
 
     Raises FileNotFoundError, or ValueError (also from zip and JSON) when the content is not a

@@ -2,14 +2,16 @@
 
 The atoms of all crystals stand in one array and their edges in another; two pointer arrays say
 where each crystal and each atom begins. A batch is a copy of some slices with the atom indices
-shifted, so an epoch costs a memory copy and no collating of objects (sections 3.2 and 4.2).
+shifted, so an epoch costs a memory copy and no collating of objects.
 Structures that cannot become a graph are listed with their reason, never dropped in silence.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from mfutils.compiled import compiled
@@ -47,7 +49,7 @@ class GraphBatch:
     n_atoms: np.ndarray
     n_edges: np.ndarray
 
-    def to_torch(self, device="cpu"):
+    def to_torch(self, device: object = "cpu") -> "GraphBatch":
         """The same batch with torch tensors; on the CPU they share memory with the arrays."""
         import torch
 
@@ -80,25 +82,25 @@ class GraphDataset:
     cutoff: float
     max_neighbors: int | None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def n_atoms(self):
+    def n_atoms(self) -> np.ndarray:
         """Atoms per graph (m,)."""
         return np.diff(self.atom_pointer)
 
     @property
-    def n_edges(self):
+    def n_edges(self) -> np.ndarray:
         """Edges per graph (m,)."""
         return np.diff(self.edge_pointer[self.atom_pointer])
 
     @property
-    def short_atoms(self):
+    def short_atoms(self) -> int:
         """How many atoms have fewer edges than max_neighbors (without it: no edge at all)."""
         return int((np.diff(self.edge_pointer) < (self.max_neighbors or 1)).sum())
 
-    def graph(self, i):
+    def graph(self, i: int | np.integer) -> graphs.Graph:
         """Graph number i with float64 distances, recomputed from positions and cell shifts."""
         atoms = slice(self.atom_pointer[i], self.atom_pointer[i + 1])
         pointer = self.edge_pointer[self.atom_pointer[i] : self.atom_pointer[i + 1] + 1]
@@ -114,7 +116,7 @@ class GraphDataset:
         )
         return replace(graph, distances=np.linalg.norm(graph.vectors, axis=1))
 
-    def batch(self, index):
+    def batch(self, index: npt.ArrayLike) -> GraphBatch:
         """The GraphBatch of the graphs `index`, an array of whole numbers, repeats allowed."""
         index = np.asarray(index)
         if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
@@ -162,8 +164,10 @@ def _gather(
 
 
 def build_dataset(
-    structures, *, cutoff, max_neighbors, ids=None, short="keep", on_error="skip", progress=None
-):
+    structures: Iterable, *, cutoff: float, max_neighbors: int | None,
+    ids: Iterable | None = None, short: str = "keep", on_error: str = "skip",
+    progress: bool | None = None,
+) -> GraphDataset:  # fmt: skip
     """The GraphDataset of an iterable of structures, read one at a time.
 
     structures are pymatgen Structures, CIF texts or Crystals; ids name them (default: their row).
@@ -203,13 +207,13 @@ def build_dataset(
     return dataset
 
 
-def check_on_error(on_error):
+def check_on_error(on_error: str) -> None:
     """Raises InputError unless `on_error` is one of the known words."""
     if on_error not in _ON_ERROR:
         raise InputError(f"on_error is {on_error!r}; expected one of {', '.join(_ON_ERROR)}")
 
 
-def unique_ids(ids):
+def unique_ids(ids: Iterable) -> list[str]:
     """`ids` as a list of str; raises InputError when one stands twice."""
     ids = [str(i) for i in ids]
     first = {}
@@ -271,7 +275,7 @@ def _joined(kept, skips, cutoff, max_neighbors):
     )
 
 
-def report(dataset, count):
+def report(dataset: GraphDataset, count: int) -> None:
     """Log what was left out of `count` structures, and how many atoms lack neighbours."""
     if dataset.skips:
         _log.warning(

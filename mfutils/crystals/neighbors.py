@@ -5,7 +5,6 @@ coordinates and the rows of A the lattice vectors, so the pair distance is
 d = |(f_j + s - f_i) A|. Rotated so that A is lower triangular, the third component of s
 alone fixes z, the second then y, the first then x: walking s in that order visits the images
 inside a sphere and no others, however skewed the cell and however small against the radius.
-Serves the crystal graphs of sections 3.2 and 4.2.
 
 The neighbours of an atom stand in an order that does not depend on rounding. Distances closer
 than `TIE` belong to one shell; inside a shell neighbours are sorted by atomic number, then by
@@ -56,7 +55,7 @@ def _within(cell, frac, i, radius, distance, neighbor, shift):
     ax, bx, by, cx, cy, cz = cell
     capacity = len(distance)
     square = radius * radius
-    found = 0
+    count = 0
     for j in range(len(frac)):
         d0 = frac[j, 0] - frac[i, 0]
         d1 = frac[j, 1] - frac[i, 1]
@@ -80,15 +79,15 @@ def _within(cell, frac, i, radius, distance, neighbor, shift):
                 for s0 in range(low, high + 1):
                     if i == j and s0 == 0 and s1 == 0 and s2 == 0:
                         continue
-                    if found < capacity:
+                    if count < capacity:
                         x = (d0 + s0) * ax + x12
-                        distance[found] = math.sqrt(part1 + x * x)
-                        neighbor[found] = j
-                        shift[found, 0] = s0
-                        shift[found, 1] = s1
-                        shift[found, 2] = s2
-                    found += 1
-    return found
+                        distance[count] = math.sqrt(part1 + x * x)
+                        neighbor[count] = j
+                        shift[count, 0] = s0
+                        shift[count, 1] = s1
+                        shift[count, 2] = s2
+                    count += 1
+    return count
 
 
 @compiled
@@ -190,23 +189,23 @@ def _neighbor_lists(lattice, frac, numbers, cutoff, k, grow):
     for i in range(n):
         radius = first
         while True:
-            found = _within(cell, frac, i, radius, distance, neighbor, shift)
-            if found > len(distance):
-                size = 2 * found
+            inside = _within(cell, frac, i, radius, distance, neighbor, shift)
+            if inside > len(distance):
+                size = 2 * inside
                 distance, neighbor = np.empty(size), np.empty(size, np.int32)
                 shift, order = np.empty((size, 3), np.int32), np.empty(size, np.int64)
                 place, bucket = np.empty((size, 4), np.int64), np.empty(size + 1, np.int64)
                 continue
-            _sort_by_distance(distance, order, bucket, found)
+            _sort_by_distance(distance, order, bucket, inside)
             # the k-th shell must lie inside the sphere as a whole before it may be cut
-            short = k > 0 and (found < k or distance[order[k - 1]] > radius - 10 * TIE)
-            if not short or (radius >= full and not grow) or (radius == full and found >= k):
+            short = k > 0 and (inside < k or distance[order[k - 1]] > radius - 10 * TIE)
+            if not short or (radius >= full and not grow) or (radius == full and inside >= k):
                 break
             # the cutoff itself is a step: growing beyond it is only for those in need
             radius = min(radius * _GROWTH, full) if radius < full else radius * _GROWTH
-        kept = min(found, k) if k > 0 else found
+        kept = min(inside, k) if k > 0 else inside
         _sort_shells(
-            i, frac, numbers, lengths, distance, neighbor, shift, order, place, found, kept
+            i, frac, numbers, lengths, distance, neighbor, shift, order, place, inside, kept
         )
         if total + kept > room:
             room = 2 * (total + kept)
@@ -223,7 +222,10 @@ def _neighbor_lists(lattice, frac, numbers, cutoff, k, grow):
     return pointer, out_neighbor[:total], out_shift[:total], out_distance[:total]
 
 
-def neighbor_lists(lattice, frac, numbers, *, cutoff, max_neighbors=None, grow=False):
+def neighbor_lists(
+    lattice: np.ndarray, frac: np.ndarray, numbers: np.ndarray, *, cutoff: float,
+    max_neighbors: int | None = None, grow: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Neighbours of every atom within `cutoff` (Angstrom), or only the nearest of them.
 
     lattice (3, 3) in Angstrom, frac (n, 3) float64 (any image; it need not lie in the cell),

@@ -1,4 +1,4 @@
-"""Charges for the elements of a formula, so that compositions become words (section 7.3).
+"""Charges for the elements of a formula, so that compositions become words.
 
 pymatgen ranks neutral assignments by how often each element shows a state in a database of
 crystals. A formula is kept when its most frequent assignment gives every element one whole,

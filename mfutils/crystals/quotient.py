@@ -6,7 +6,7 @@ first Weisfeiler-Leman test, on edges labelled with their length) groups at leas
 symmetry makes equal. One atom per class and one edge per class and length, each with the number it
 stands for, then give every mean, sum and softmax of the whole graph: the outputs are equal, and
 less than a quarter of the edges is left of a typical crystal. A supercell has the quotient of its
-cell. Serves `mfutils.networks.megnet` in sections 3.2 and 4.2.
+cell.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import numpy as np
 
 from mfutils.compiled import compiled
 from mfutils.crystals import neighbors
+from mfutils.crystals.graph_data import GraphBatch
 from mfutils.errors import InputError
 
 __all__ = ["QuotientBatch", "quotient"]
@@ -40,7 +41,7 @@ class QuotientBatch:
     edge_count: np.ndarray
 
 
-def quotient(batch, *, tolerance=neighbors.TIE):
+def quotient(batch: GraphBatch, *, tolerance: float = neighbors.TIE) -> QuotientBatch:
     """The QuotientBatch of a GraphBatch, both of numpy arrays.
 
     Lengths closer than `tolerance` (Angstrom) can count as equal; an edge keeps the mean length
@@ -117,30 +118,30 @@ def _recolor(pointer, token, color, leader, digest):
         h = np.uint64(color[a])
         for e in range(pointer[a], pointer[a + 1]):
             h = (h ^ np.uint64(token[e])) * np.uint64(1099511628211)
-        found = count
+        match = count
         for c in range(count):
             # the digest only saves time: the tokens themselves decide
             b = leader[c]
             if digest[c] == h and color[b] == color[a] and _same(pointer, token, a, b):
-                found = c
+                match = c
                 break
-        if found == count:
+        if match == count:
             leader[count], digest[count] = a, h
             count += 1
-        out[a] = found
+        out[a] = match
     return out, count
 
 
 @compiled
 def _refine(pointer, neighbor, shell, numbers, token, leader, digest):
     """The coarsest partition of one graph: the colour of every atom, and how many there are."""
-    color, colors, found = numbers, 128, 0  # atomic numbers are below 128
+    color, colors, before = numbers, 128, 0  # atomic numbers are below 128
     while True:
         _sort_tokens(pointer, neighbor, shell, color, colors, token)
         color, count = _recolor(pointer, token, color, leader, digest)
-        if count == found:  # nothing was split
+        if count == before:  # nothing was split
             return color, count
-        colors = found = count
+        colors = before = count
 
 
 @compiled
@@ -148,22 +149,22 @@ def _merge_edges(
     atom, pointer, neighbor, shell, distance, color, colors, token, out, count, length
 ):
     """Write the distinct edges of `atom`: neighbour class, multiplicity, mean length; how many."""
-    found = 0
+    distinct = 0
     for e in range(pointer[atom], pointer[atom + 1]):
         item = shell[e] * colors + color[neighbor[e]]
-        u = found - 1
+        u = distinct - 1
         while u >= 0 and token[u] != item:
             u = u - 1 if token[u] // colors >= shell[e] else -1  # nearer ones cannot be equal
         if u < 0:
-            u = found
+            u = distinct
             token[u], out[u] = item, color[neighbor[e]]
             count[u] = length[u] = 0.0
-            found += 1
+            distinct += 1
         count[u] += 1.0
         length[u] += distance[e]
-    for u in range(found):
+    for u in range(distinct):
         length[u] /= count[u]
-    return found
+    return distinct
 
 
 @compiled
@@ -188,13 +189,13 @@ def _quotient(numbers, centre, neighbor, distance, shell, n_atoms, n_edges):
         start = e
         for c in range(colors):
             out_numbers[a + c], out_graph[a + c] = numbers[first + leader[c]], g
-            found = _merge_edges(
+            distinct = _merge_edges(
                 leader[c], pointer, near, here, far, color, colors,
                 token, out_index[1, e:], edge_count[e:], lengths[e:],
             )  # fmt: skip
-            out_index[0, e : e + found] = a + c
-            out_index[1, e : e + found] += a
-            e += found
+            out_index[0, e : e + distinct] = a + c
+            out_index[1, e : e + distinct] += a
+            e += distinct
         for k in range(len(color)):
             atom_count[a + color[k]] += 1.0
         out_atoms[g], out_edges[g] = colors, e - start

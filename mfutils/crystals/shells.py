@@ -1,6 +1,6 @@
-"""What classical models are told about a crystal when they learn its moduli (section 9).
+"""What classical models are told about a crystal: composition, cell and first shell.
 
-`six` are the supplement's features: mean atomic number, mean atomic mass, mean
+`six` are six simple features (section 9): mean atomic number, mean atomic mass, mean
 electronegativity, space group number, density and volume per atom. `strong` is what a careful
 user would give them: statistics of 9 element properties over the composition, the cell, the
 space group, and the first shell of neighbours (how many, how far apart measured in radii, how

@@ -1,28 +1,28 @@
 """A crystal as three arrays, checked once: the light structure behind graphs and readers.
 
 Atom i lies at f_i A, f fractional coordinates, rows of A the lattice vectors in Angstrom.
-Graph building needs no more than that (sections 3.2 and 4.2), and plain arrays are read, hashed
-and stored a hundred times faster than site objects. Everything that a neighbour graph cannot
+Graph building needs no more than that, and plain arrays are read, hashed and stored a hundred
+times faster than site objects. Everything that a neighbour graph cannot
 represent (disorder, a flat cell, atoms on top of each other, an unknown element) is refused
 here with one line that says what and where.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
+from ase.data import chemical_symbols
 
 from mfutils.crystals import neighbors
 from mfutils.errors import InputError
 
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
 __all__ = ["ATOMIC_NUMBERS", "SYMBOLS", "Crystal", "Skip", "check", "from_arrays", "from_pymatgen"]
 
-_TABLE = (
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se "
-    "Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb "
-    "Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm "
-    "Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
-)
-SYMBOLS = tuple(_TABLE.split())
+SYMBOLS = tuple(chemical_symbols[1:])  # H to Og, by atomic number
 # symbol -> atomic number; the isotopes of hydrogen are hydrogen
 ATOMIC_NUMBERS = {symbol: z for z, symbol in enumerate(SYMBOLS, start=1)} | {"D": 1, "T": 1}
 # A coordinate beyond this many cells is a defect, and would cost digits of the distances.
@@ -39,16 +39,16 @@ class Crystal:
     frac_coords: np.ndarray
     numbers: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.numbers)
 
     @property
-    def positions(self):
+    def positions(self) -> np.ndarray:
         """Cartesian coordinates (n, 3) in Angstrom."""
         return self.frac_coords @ self.lattice
 
     @property
-    def volume(self):
+    def volume(self) -> float:
         """Cell volume in cubic Angstrom."""
         return abs(float(np.linalg.det(self.lattice)))
 
@@ -62,7 +62,10 @@ class Skip:
     reason: str
 
 
-def from_arrays(lattice, frac_coords, numbers, *, name="structure"):
+def from_arrays(
+    lattice: npt.ArrayLike, frac_coords: npt.ArrayLike, numbers: npt.ArrayLike, *,
+    name: str = "structure",
+) -> Crystal:  # fmt: skip
     """A checked Crystal from a lattice (3, 3) or (9,), coordinates (n, 3) or (3n,), numbers (n,).
 
     The flat forms are those of the Parquet columns. Raises InputError; `name` opens its message.
@@ -83,7 +86,7 @@ def from_arrays(lattice, frac_coords, numbers, *, name="structure"):
     return check(Crystal(lattice, frac_coords, numbers), name=name)
 
 
-def from_pymatgen(structure, *, name="structure"):
+def from_pymatgen(structure: "Structure", *, name: str = "structure") -> Crystal:
     """A checked Crystal from an ordered pymatgen Structure; charges and properties are dropped.
 
     Raises InputError on partial occupancy, a slab, a species that is no element; see `check`.
@@ -111,11 +114,11 @@ def from_pymatgen(structure, *, name="structure"):
     return check(Crystal(lattice, frac_coords, numbers), name=name)
 
 
-def _unknown(name, found):
-    return f"{name}: unknown element {str(found)!r}; expected a symbol from H to Og"
+def _unknown(name, species):
+    return f"{name}: unknown element {str(species)!r}; expected a symbol from H to Og"
 
 
-def check(crystal, *, name="structure"):
+def check(crystal: Crystal, *, name: str = "structure") -> Crystal:
     """`crystal` itself when a neighbour graph of it makes sense; raises InputError when not."""
     lattice, frac_coords, numbers = crystal.lattice, crystal.frac_coords, crystal.numbers
     if len(numbers) == 0:

@@ -7,7 +7,10 @@ Turning the atoms inside a fixed lattice is no symmetry; a descriptor must see i
 Serves section 6.1 (invariance D(g x) = D(x) and equivariance F(g x) = Q F(x)).
 """
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.crystals.structure import Crystal, check
 from mfutils.errors import InputError
@@ -26,32 +29,32 @@ __all__ = [
 ]
 
 
-def random_rotation(rng, *, reflect=False):
+def random_rotation(rng: np.random.Generator, *, reflect: bool = False) -> np.ndarray:
     """A random rotation matrix (3, 3), evenly spread; with `reflect` times an inversion."""
     q, r = np.linalg.qr(rng.normal(size=(3, 3)))
     q = q * np.sign(np.diag(r))
     return q * np.sign(np.linalg.det(q)) * (-1 if reflect else 1)
 
 
-def translated(crystal, vector):
+def translated(crystal: Crystal, vector: npt.ArrayLike) -> Crystal:
     """All atoms moved by the Cartesian `vector` (3,) in Angstrom."""
     frac = crystal.frac_coords + np.linalg.solve(crystal.lattice.T, np.asarray(vector, float))
     return Crystal(crystal.lattice, frac, crystal.numbers)
 
 
-def rotated(crystal, rotation):
+def rotated(crystal: Crystal, rotation: np.ndarray) -> Crystal:
     """Lattice and atoms turned by the orthogonal matrix `rotation` (3, 3)."""
     return Crystal(crystal.lattice @ rotation.T, crystal.frac_coords, crystal.numbers)
 
 
-def atoms_turned(crystal, rotation):
+def atoms_turned(crystal: Crystal, rotation: np.ndarray) -> Crystal:
     """The atoms of the cell turned about the origin while the lattice stays: another crystal."""
     positions = crystal.positions @ rotation.T
     frac = np.linalg.solve(crystal.lattice.T, positions.T).T
     return check(Crystal(crystal.lattice, frac, crystal.numbers), name="turned atoms")
 
 
-def permuted(crystal, order):
+def permuted(crystal: Crystal, order: npt.ArrayLike) -> Crystal:
     """The same atoms in the order `order` (n,), a permutation of range(n)."""
     if sorted(order) != list(range(len(crystal))):
         raise InputError(
@@ -60,12 +63,12 @@ def permuted(crystal, order):
     return Crystal(crystal.lattice, crystal.frac_coords[order], crystal.numbers[order])
 
 
-def other_images(crystal, shifts):
+def other_images(crystal: Crystal, shifts: npt.ArrayLike) -> Crystal:
     """Atom i replaced by its image in the cell `shifts`[i] (n, 3), integers."""
     return Crystal(crystal.lattice, crystal.frac_coords + np.asarray(shifts), crystal.numbers)
 
 
-def other_cell(crystal, matrix):
+def other_cell(crystal: Crystal, matrix: npt.ArrayLike) -> Crystal:
     """The same crystal with lattice vectors `matrix` @ A; `matrix` (3, 3) has determinant 1 or -1.
 
     Raises InputError for a matrix of other determinant, which would change the lattice.
@@ -80,7 +83,7 @@ def other_cell(crystal, matrix):
     return Crystal(matrix @ crystal.lattice, frac - np.floor(frac), crystal.numbers)
 
 
-def supercell(crystal, times):
+def supercell(crystal: Crystal, times: npt.ArrayLike) -> Crystal:
     """`times` = (p, q, r) cells along the lattice vectors."""
     times = np.asarray(times)
     if times.shape != (3,) or (times < 1).any():
@@ -113,7 +116,10 @@ OPERATIONS = {
 }
 
 
-def largest_change(descriptor, crystal, operation, *, seed=0, repeats=1):
+def largest_change(
+    descriptor: Callable[[Crystal], npt.ArrayLike], crystal: Crystal, operation: str, *,
+    seed: int = 0, repeats: int = 1,
+) -> float:  # fmt: skip
     """Largest |D(g x) - D(x)| over `repeats` random operations, relative to the largest |D(x)|.
 
     `descriptor` maps a Crystal to an array, `operation` is a name of OPERATIONS. A change of

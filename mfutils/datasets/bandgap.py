@@ -28,15 +28,15 @@ def fidelities(name: str = "auto") -> tuple[str, ...]:
 def load(name: str = "auto", *, columns: list[str] | None = None) -> pd.DataFrame:
     """One row per material: material_id, formula, structure, gap_<fidelity> in eV, and more.
 
-    `structure` holds `structure.Crystal` objects. A gap is NaN where a fidelity has
-    none. Both data sets have formation_energy_per_atom (eV/atom); `open` adds what
+    `structure` holds objects of `mfutils.crystals.structure.Crystal`. A gap is NaN where a
+    fidelity has none. Both data sets have formation_energy_per_atom (eV/atom); `open` adds what
     data/README.md lists. `columns` limits what is read. Labels and crystals that had to be
     left out are counted in a warning in the log and listed by `skipped`. Raises DataError when a
     file is missing, changed or malformed.
     """
     if resolve(name) == "open":
         return tables.read(registry.path("open_bandgap"), columns=columns)
-    frame, left_out = chen2021.load()
+    frame, left_out = chen2021.read_materials()
     _report(left_out)
     missing = [c for c in columns or [] if c not in frame]
     if missing:
@@ -65,7 +65,7 @@ def skipped(name: str = "auto") -> pd.DataFrame:
     refuses anything that it cannot keep.
     """
     if resolve(name) == "chen2021":
-        return chen2021.load()[1]
+        return chen2021.read_materials()[1]
     return pd.DataFrame({c: pd.Series(dtype=str) for c in ("material_id", "fidelity", "reason")})
 
 

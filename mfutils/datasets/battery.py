@@ -7,9 +7,11 @@ line; `load` returns the study's own table: as printed (64 rows) or the 63 that 
 
 import csv
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mfutils.datasets import registry
@@ -82,12 +84,12 @@ _FIT_ORDER = (
 )
 
 
-def composition_label(row) -> str:
+def composition_label(row: Mapping[str, float] | pd.Series) -> str:
     """Short name of a composition, such as "Sb30 Pb70", from a mapping of element to percent."""
     return " ".join(f"{e.capitalize()}{row[e]:g}" for e in ELEMENTS if row[e] > 0)
 
 
-def features(table: pd.DataFrame):
+def features(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """The model's inputs and target: x (n, 9) = percent/100 and current/100, y (n,) = energy/100.
 
     These are the study's units: a slope of -0.069 in them is -0.069 Wh/kg per mA/cm2, and an
@@ -137,13 +139,15 @@ def fit_order(table: pd.DataFrame) -> pd.DataFrame:
     return ordered
 
 
-def _rows_of(table, known: Contradiction, *, energy: float) -> list:
+def _rows_of(table: pd.DataFrame, known: Contradiction, *, energy: float) -> list:
     same = (table["source"] == known.source) & (table["composition"] == known.composition)
     same &= (table[CURRENT] == known.current) & (table[ENERGY] == energy)
     return list(table.index[same])
 
 
-def read(path, *, declared=PRINTED_CONTRADICTIONS) -> pd.DataFrame:
+def read(
+    path: Path | str, *, declared: Iterable[Contradiction] = PRINTED_CONTRADICTIONS
+) -> pd.DataFrame:
     """Read and check a CSV file of battery measurements; nothing is repaired or guessed.
 
     The columns are those of `load` without composition; anode_loading_mg_cm2 and
@@ -179,11 +183,11 @@ def read(path, *, declared=PRINTED_CONTRADICTIONS) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows, columns=[*header, "composition"])
     table.index.name = "row"
-    _check_contradictions(path, table, [line for line, _ in lines], declared)
+    _check_contradictions(path, table, [line for line, _ in lines], tuple(declared))
     return table
 
 
-def _lines(path: Path):
+def _lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and (line number, cells) of every line that is not blank."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
@@ -243,7 +247,9 @@ def _number(where: str, name: str, text: str) -> float:
     return value
 
 
-def _check_contradictions(path, table, lines, declared) -> None:
+def _check_contradictions(
+    path: Path, table: pd.DataFrame, lines: list[int], declared: tuple[Contradiction, ...]
+) -> None:
     conditions = table.groupby(["source", *ELEMENTS, CURRENT], sort=False)
     for _, group in conditions:
         energies = set(group[ENERGY])

@@ -6,13 +6,15 @@ so experiment joins through `likely_mpid` of Kingsbury's table instead. Every la
 finds no structure is counted and listed. Serves sections 3.2 and 4.2.
 """
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from mfutils.datasets import originals, snapshot, which
 from mfutils.errors import DataError
 from mfutils.plain_values import is_number
 
-__all__ = ["labels", "load"]
+__all__ = ["labels", "read_materials"]
 
 _BY_ICSD = ("ordered_exp", "disordered_exp")
 _FIDELITIES = which.FIDELITIES["chen2021"]
@@ -20,13 +22,13 @@ _COMPUTED = _FIDELITIES[:-1]
 _SKIP_COLUMNS = ["material_id", "fidelity", "reason"]
 
 
-def load() -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_materials() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Materials with structures and gaps, and the labels and crystals that were left out.
 
-    The first table is that of `snapshot.load` with gap_<fidelity> columns (eV, NaN where
+    The first table is that of `snapshot.read_snapshot` with gap_<fidelity> columns (eV, NaN where
     unknown); the second has material_id, fidelity ("structure" for a crystal) and reason.
     """
-    frame, damaged = snapshot.load()
+    frame, damaged = snapshot.read_snapshot()
     gaps, left_out = labels()
     by_structure = gaps[~gaps["fidelity"].isin(_BY_ICSD)]
     orphan = ~by_structure["material_id"].isin(frame["material_id"])
@@ -47,7 +49,7 @@ def load() -> tuple[pd.DataFrame, pd.DataFrame]:
 def labels() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every usable gap (material_id, fidelity, gap in eV), and the labels left out.
 
-    Fidelities are those of `choice.FIDELITIES`, and "ordered_exp" and "disordered_exp", whose ids
+    Fidelities are those of `which.FIDELITIES`, and "ordered_exp" and "disordered_exp", whose ids
     belong to a commercial database. The second table has material_id, fidelity, reason.
     """
     kept, skips = [], []
@@ -65,17 +67,17 @@ def _gap_table() -> dict[str, list[tuple[str, float]]]:
     # Pairs, not a dict: a dict would silently keep the last of two rows with one id.
     table = originals.read_json(path, object_pairs_hook=list)
     wanted = (*_COMPUTED, *_BY_ICSD)
-    found = dict(table) if _is_object(table) else {}
-    absent = [name for name in wanted if not _is_object(found.get(name))]
+    gaps = dict(table) if _is_object(table) else {}
+    absent = [name for name in wanted if not _is_object(gaps.get(name))]
     if absent:
         raise DataError(
             f"{path}: no gaps for {', '.join(absent)}; expected an object of fidelities, each "
             "with gaps by id"
         )
-    return {name: found[name] for name in wanted}
+    return {name: gaps[name] for name in wanted}
 
 
-def _is_object(value) -> bool:
+def _is_object(value: object) -> bool:
     """True for what `object_pairs_hook=list` makes of a JSON object."""
     return isinstance(value, list) and all(isinstance(item, tuple) for item in value)
 
@@ -92,7 +94,7 @@ def _experiment() -> list[tuple[str, float]]:
         ) from error
 
 
-def _sort_out(rows, fidelity: str, kept: list, skips: list) -> None:
+def _sort_out(rows: Iterable[tuple], fidelity: str, kept: list, skips: list) -> None:
     """Append usable (id, fidelity, gap) to `kept` and (id, fidelity, reason) to `skips`."""
     seen = set()
     for name, value in rows:

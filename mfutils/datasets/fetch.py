@@ -1,19 +1,19 @@
 """Fetch the study's originals: `make data`, or `python -m mfutils.datasets.fetch`.
 
-Every original of `data/sources.yaml` that the data directory lacks is downloaded with
-progress, retries and resume, checked, and only then given its name. A file that is there
-already is only checked, so the command also works without a network. Proxies set in the
-environment are honoured.
+Every original of `data/sources.yaml` that the data directory lacks is downloaded by pooch, with
+progress and retries, and gets its name once it is right: a published checksum decides, and where
+none is published an archive must unpack. The SHA-256 of the first use is recorded in
+`checksums.yaml` beside the files; every later read must agree with it. Files that are there are
+only checked, so the command also works without a network. Proxies of the environment are honoured.
 
-A checksum published beside an original decides. Where none is published, the archive must
-unpack without an error, and the SHA-256 of the first use is recorded in `checksums.yaml`
-in the data directory; every later read must agree with it.
+pooch starts every download afresh, so the downloader that it calls is ours and resumes: beside
+the partial file stands which address it came from and the server's validator (ETag) of that
+version, and the next attempt asks for the rest of the same version only.
 """
 
 import argparse
 import gzip
-import hashlib
-import os
+import json
 import sys
 import time
 import zipfile
@@ -21,30 +21,38 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import pooch
 import requests
+import urllib3
 import yaml
+from tqdm import tqdm
 
 from mfutils import files
-from mfutils.datasets import originals, registry, transfer
+from mfutils.datasets import originals, registry
 from mfutils.errors import DataError
 
 __all__ = ["fetch", "main"]
 
-_BLOCK = 1 << 22
+_BLOCK = 1 << 18
+_TIMEOUT = (15, 60)  # seconds to connect, and between two packets
+_PASSING = {202, 408, 425, 429, 500, 502, 503, 504}  # statuses that are worth another try
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Where one original lies and what is published about it."""
-
-    url: str
-    file: str
-    sha256: str | None = None
-    md5: str | None = None
+class _TryAgain(Exception):
+    """A passing fault of the connection or the server; a further attempt may succeed."""
 
 
 class _WrongFile(Exception):
     """A complete download that is not the file that was asked for."""
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where one original lies, and its published checksum in pooch's form, "md5:..."."""
+
+    url: str
+    file: str
+    checksum: str | None = None
 
 
 def fetch(name: str, *, folder: Path | None = None, retries: int = 8, wait: float = 2.0) -> str:
@@ -60,23 +68,14 @@ def fetch(name: str, *, folder: Path | None = None, retries: int = 8, wait: floa
     present = originals.find(name, folder=folder)
     if present:
         return f"{name}: {present.name} is there, {_state_of(present, entry)}"
-    _make_folder(folder)
-    final, target = _download(name, entry, folder, retries, wait)
-    return f"{name}: {final.name} downloaded, {_state_of(final, entry, md5=target.md5)}"
-
-
-def _download(name: str, entry: dict, folder: Path, retries: int, wait: float):
-    session = transfer.open_session()
     target, wrong = None, 0
     for attempt in range(retries + 1):
         try:
-            target = target or _resolve(session, entry)
-            part = folder / f"{target.file}.part"
-            transfer.receive(session, target.url, part)
-            _verify(part, target)
-            transfer.settle(part, folder / target.file)
-            return folder / target.file, target
-        except (transfer.TryAgain, _WrongFile) as fault:
+            target = target or _resolve(entry)
+            _download(target, folder)
+            state = _state_of(folder / target.file, entry, checked=target.checksum)
+            return f"{name}: {target.file} downloaded, {state}"
+        except (_TryAgain, _WrongFile) as fault:
             wrong += isinstance(fault, _WrongFile)
             if wrong > 1:
                 raise DataError(
@@ -94,16 +93,18 @@ def _download(name: str, entry: dict, folder: Path, retries: int, wait: float):
     raise AssertionError("the loop returns or raises")
 
 
-def _resolve(session: requests.Session, entry: dict) -> _Target:
-    """Address and published checksums, from the entry or from the public listing it names."""
+def _resolve(entry: dict) -> _Target:
+    """Address and published checksum, from the entry or from the public listing it names."""
+    sha256 = f"sha256:{entry['sha256']}" if entry.get("sha256") else None
     if entry.get("url"):
-        return _Target(entry["url"], entry["files"][0], sha256=entry.get("sha256"))
-    with transfer.get(session, entry["listing"]) as response:
+        return _Target(entry["url"], entry["files"][0], sha256)
+    with _get(entry["listing"]) as response:
         try:
             by_name = {item["name"]: item for item in response.json()}
-            found = next(by_name[file] for file in entry["files"] if file in by_name)
-            md5 = found.get("computed_md5") or found.get("supplied_md5") or None
-            return _Target(found["download_url"], found["name"], entry.get("sha256"), md5)
+            listed = next(by_name[file] for file in entry["files"] if file in by_name)
+            md5 = listed.get("computed_md5") or listed.get("supplied_md5")
+            checksum = sha256 or (f"md5:{md5}" if md5 else None)
+            return _Target(listed["download_url"], listed["name"], checksum)
         except (ValueError, TypeError, KeyError, StopIteration) as error:
             raise DataError(
                 f"{entry['listing']}: no file named {' or '.join(entry['files'])} is listed; "
@@ -111,21 +112,117 @@ def _resolve(session: requests.Session, entry: dict) -> _Target:
             ) from error
 
 
-def _verify(part: Path, target: _Target) -> None:
-    """Compare a complete download with what is published; a wrong one is deleted."""
-    published = {"sha256": target.sha256, "md5": target.md5}
-    problem = None
-    for algorithm, expected in published.items():
-        if expected:
-            with open(part, "rb") as handle:
-                found = hashlib.file_digest(handle, algorithm).hexdigest()
-            if found != expected:
-                problem = f"{algorithm} is {found[:16]}..., published is {expected[:16]}..."
-    if not any(published.values()):
-        problem = _unpacks(part, target.file)
-    if problem:
-        transfer.discard(part)
-        raise _WrongFile(f"{target.file}: {problem}")
+def _download(target: _Target, folder: Path) -> None:
+    """One attempt at a file; it gets its name from pooch once its checksum is right."""
+    part = folder / f"{target.file}.part"
+
+    def resume(url: str, whole: str, _: pooch.Pooch | None) -> None:
+        _receive(url, part)
+        problem = None if target.checksum else _unpacks(part, target.file)
+        part.replace(whole)
+        _discard(part)
+        if problem:
+            raise _WrongFile(problem)
+
+    pooch.get_logger().setLevel("WARNING")  # what happens is said by `fetch`
+    try:
+        pooch.retrieve(target.url, target.checksum, target.file, folder, downloader=resume)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise _WrongFile(str(error)) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(
+            f"{folder}: cannot be written ({reason}); free some space, or set MFUTILS_DATA to a "
+            "folder of your own"
+        ) from error
+
+
+def _receive(url: str, part: Path) -> None:
+    """Continue the partial file `part` until it holds all of `url`, with a progress bar.
+
+    Raises _TryAgain when the connection breaks or the answer does not fit; what is sound of
+    the part is kept for the next attempt.
+    """
+    have, validator = _resume_point(part, url)
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    if have and validator:
+        headers["If-Range"] = validator  # should the file have changed, all of the new one comes
+    with _get(url, headers) as response:
+        span = response.headers.get("Content-Range", "")
+        if response.status_code == 416 or (span and not span.startswith(f"bytes {have}-")):
+            _discard(part)
+            raise _TryAgain("the partial file does not fit the one on the server; starting over")
+        if response.status_code == 200:
+            have = 0  # the whole file: a first request, or a server that ignores ranges
+        length = response.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdigit() else None
+        # A weak validator does not promise equal bytes
+        version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+        state = {"url": url, "validator": "" if version.startswith("W/") else version}
+        progress = {"desc": part.stem, "unit": "B", "unit_scale": True, "disable": None}
+        try:
+            with (
+                open(part, "ab" if have else "wb") as sink,
+                tqdm(total=total, initial=have, **progress) as bar,
+            ):
+                files.write_text(_state_file(part), json.dumps(state))
+                for block in response.raw.stream(_BLOCK, decode_content=False):
+                    sink.write(block)
+                    bar.update(len(block))
+        except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+            size = part.stat().st_size
+            raise _TryAgain(f"connection lost after {size} bytes ({_brief(error)})") from error
+
+
+def _get(url: str, headers: dict[str, str] | None = None) -> requests.Response:
+    """Open a stream; _TryAgain on a passing fault, DataError on a final one."""
+    # A .gz file must not be unpacked on the way
+    headers = {"Accept-Encoding": "identity", **(headers or {})}
+    try:
+        response = requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT)
+    except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
+        raise DataError(f"{url}: not an address; correct data/sources.yaml") from error
+    except requests.RequestException as error:
+        raise _TryAgain(_brief(error)) from error
+    if response.status_code in (200, 206, 416):
+        return response
+    response.close()
+    if response.status_code in _PASSING:
+        raise _TryAgain(f"the server answered {response.status_code}")
+    raise DataError(
+        f"{url}: the server answered {response.status_code} {response.reason}; check the address "
+        "in data/sources.yaml, or download the file by hand into the data directory"
+    )
+
+
+def _resume_point(part: Path, url: str) -> tuple[int, str]:
+    """Bytes of the partial file that may be kept, and the server's validator of that file."""
+    try:
+        state = json.loads(_state_file(part).read_text(encoding="utf-8"))
+        if state["url"] == url:
+            return part.stat().st_size, state["validator"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nothing to resume from
+    return 0, ""
+
+
+def _state_file(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _state_file(part).unlink(missing_ok=True)
+
+
+def _brief(error: BaseException) -> str:
+    """First line of the innermost message of an exception."""
+    while error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    reason = getattr(error, "reason", None) or error.__cause__ or error
+    return (str(reason).splitlines() or [type(error).__name__])[0][:160]
 
 
 def _unpacks(part: Path, name: str) -> str | None:
@@ -140,29 +237,26 @@ def _unpacks(part: Path, name: str) -> str | None:
                 while stream.read(_BLOCK):
                     pass
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        return f"does not unpack ({error})"
+        return f"{name} does not unpack ({error})"
     return None
 
 
-def _state_of(path: Path, entry: dict, *, md5: str | None = None) -> str:
+def _state_of(path: Path, entry: dict, *, checked: str | None = None) -> str:
     """State of a file in words, recording its checksum when it is used for the first time."""
-    found = files.sha256_of(path)
+    sha256 = originals.verified_sha256(path)
     known = originals.recorded(path.parent)
-    first = known.get(path.name)
-    if first and first != found:
-        raise DataError(
-            f"{path}: sha256 is {found[:16]}..., at first use it was {first[:16]}...; delete the "
-            f"file and run this again, or remove its line from {originals.CHECKSUMS}"
-        )
-    record = "as at first use" if first else "recorded at first use"
-    if not first and not _record(path, {**known, path.name: found}):
+    if path.name in known:
+        record = "as at first use"
+    elif _record(path, {**known, path.name: sha256}):
+        record = "recorded at first use"
+    else:
         record = "not recorded (the folder is read-only)"
-    text = f"{path.stat().st_size / 1e6:.1f} MB, sha256 {found[:16]}..., {record}"
-    if entry.get("sha256") == found:
+    text = f"{path.stat().st_size / 1e6:.1f} MB, sha256 {sha256[:16]}..., {record}"
+    if entry.get("sha256") == sha256:
         return f"{text}; equal to the published checksum"
     if entry.get("sha256"):
         return f"{text}; not the published file: another version or a part of it"
-    return f"{text}; the published MD5 agrees" if md5 else f"{text}; no checksum is published"
+    return f"{text}; {'the published MD5 agrees' if checked else 'no checksum is published'}"
 
 
 def _record(path: Path, table: dict[str, str]) -> bool:
@@ -174,16 +268,6 @@ def _record(path: Path, table: dict[str, str]) -> bool:
     except OSError:
         return False
     return True
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise DataError(f"{folder}: cannot be written; set MFUTILS_DATA to a folder of your own")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -82,7 +82,7 @@ def read(path: Path, task: str) -> tuple[pd.DataFrame, tuple[structure.Skip, ...
     return pd.DataFrame(rows, columns=columns), tuple(skips)
 
 
-def _check_layout(path, content, wanted):
+def _check_layout(path: Path, content: object, wanted: list[str]) -> None:
     """DataError unless `content` is a table in the split layout with the columns `wanted`."""
     table = content if isinstance(content, dict) else {}
     parts = [table.get(key) for key in ("index", "columns", "data")]
@@ -90,8 +90,8 @@ def _check_layout(path, content, wanted):
         raise DataError(f"{path}: expected a table with index, columns and data")
     missing = [name for name in wanted if name not in content["columns"]]
     if missing:
-        found = ", ".join(map(brief, content["columns"]))
-        raise DataError(f"{path}: no column {missing[0]!r}; the file has {found}")
+        columns = ", ".join(map(brief, content["columns"]))
+        raise DataError(f"{path}: no column {missing[0]!r}; the file has {columns}")
     if len(content["index"]) != len(content["data"]):
         raise DataError(
             f"{path}: {len(content['index'])} ids for {len(content['data'])} rows; get it again"
@@ -102,7 +102,7 @@ def _check_layout(path, content, wanted):
             raise DataError(f"{path}: row {row} is not a list of {width} cells; get it again")
 
 
-def _crystal(entry, name):
+def _crystal(entry: object, name: str) -> structure.Crystal:
     """A checked Crystal from the dictionary of a pymatgen Structure."""
     try:
         lattice, sites = entry["lattice"]["matrix"], entry["sites"]

@@ -2,8 +2,10 @@
 
 1,566 configurations of Li, Si, Ni, Cu, Ge and Mo: lattices under strain, surfaces, and snapshots
 of molecular dynamics with and without a vacancy. The split into training and test is the
-source's own. `data/README.md` has units, origin and licence; `build_mlearn` makes the file.
+source's own. `data/README.md` has units, origin and licence; `build.mlearn_forces` makes the file.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ ELEMENTS = ("Ni", "Cu", "Li", "Mo", "Si", "Ge")
 GROUPS = ("dynamics", "vacancy", "strained", "surface")
 
 
-def load(elements=ELEMENTS, *, split: str | None = None) -> pd.DataFrame:
+def load(elements: str | Sequence[str] = ELEMENTS, *, split: str | None = None) -> pd.DataFrame:
     """One row per configuration, in the order of the source.
 
     Columns: id, element, split ("train" or "test"), group (one of GROUPS), atoms, structure (a
@@ -30,8 +32,8 @@ def load(elements=ELEMENTS, *, split: str | None = None) -> pd.DataFrame:
     elements = (elements,) if isinstance(elements, str) else tuple(elements)
     unknown = [name for name in elements if name not in ELEMENTS]
     if unknown or not elements:
-        found = ", ".join(map(repr, unknown)) or "no element"
-        raise InputError(f"{found} asked for; the set has {', '.join(ELEMENTS)}")
+        asked = ", ".join(map(repr, unknown)) or "no element"
+        raise InputError(f"{asked} asked for; the set has {', '.join(ELEMENTS)}")
     if split not in (None, "train", "test"):
         raise InputError(f"split is {split!r}; expected 'train', 'test' or None for both")
     filters = [("element", "in", elements)] + ([("split", "==", split)] if split else [])

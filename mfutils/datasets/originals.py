@@ -12,7 +12,7 @@ import json
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from mfutils import files, paths
 from mfutils.datasets import registry
@@ -28,6 +28,7 @@ __all__ = [
     "recorded",
     "require",
     "sources",
+    "verified_sha256",
 ]
 
 CHECKSUMS = "checksums.yaml"
@@ -73,15 +74,21 @@ def require(name: str) -> tuple[Path, str]:
             f"{registry.data_dir()}: no file of {name} (looked for {expected}); "
             "run `make data`, or set MFUTILS_DATA to the folder that holds it"
         )
-    found = files.sha256_of(path)
+    sha256 = verified_sha256(path)
+    registry.note(path, sha256=sha256)
+    return path, sha256
+
+
+def verified_sha256(path: Path) -> str:
+    """SHA-256 of an original; DataError when it is not the one recorded at first use, if any."""
+    sha256 = files.sha256_of(path)
     first = recorded(path.parent).get(path.name)
-    if first and first != found:
+    if first and first != sha256:
         raise DataError(
-            f"{path}: sha256 is {found[:16]}..., at first use it was {first[:16]}...; delete the "
+            f"{path}: sha256 is {sha256[:16]}..., at first use it was {first[:16]}...; delete the "
             f"file and run `make data`, or remove its line from {CHECKSUMS} if the change is meant"
         )
-    registry.note(path, sha256=found)
-    return path, found
+    return sha256
 
 
 def recorded(folder: Path) -> dict[str, str]:
@@ -95,7 +102,7 @@ def recorded(folder: Path) -> dict[str, str]:
     return table
 
 
-def _is_text(value) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
@@ -122,7 +129,7 @@ def open_text(path: Path) -> TextIO:
         raise DataError(f"{path}: cannot be opened ({error}); download it again") from error
 
 
-def read_json(path: Path, **options):
+def read_json(path: Path, **options) -> Any:
     """Content of a JSON file, plain, gzipped or zipped; DataError when it cannot be read."""
     try:
         with open_text(path) as stream:

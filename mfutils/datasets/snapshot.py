@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -27,7 +28,7 @@ from mfutils.datasets import originals, tables
 from mfutils.errors import DataError, InputError
 from mfutils.plain_values import brief, is_number
 
-__all__ = ["entries", "load"]
+__all__ = ["entries", "read_snapshot"]
 
 _CHUNK = 1 << 20  # characters read at a time
 _LARGEST = 1 << 27  # characters of one entry; a longer one is a damaged file
@@ -35,7 +36,7 @@ _BATCH = 2048  # crystals per Parquet row group
 _LOG = logging.getLogger(__name__)
 
 
-def load() -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_snapshot() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Crystals of the snapshot, and what had to be left out.
 
     The first table has material_id, formula, nsites, formation_energy_per_atom (eV/atom),
@@ -97,7 +98,7 @@ def entries(path: Path) -> Iterator[dict]:
                 text, at = text[at:], 0
 
 
-def _more(stream, path: Path, count: int) -> str:
+def _more(stream: TextIO, path: Path, count: int) -> str:
     try:
         text = stream.read(_CHUNK)
     except originals.UNREADABLE as error:
@@ -153,7 +154,7 @@ def _row(entry: dict, seen: set[str], skips: list[list[str]]) -> dict | None:
     }
 
 
-def _number(value) -> float | None:
+def _number(value: object) -> float | None:
     """`value` when it is a finite number; anything else is unknown, as in the original."""
     return float(value) if is_number(value) else None
 

@@ -33,11 +33,11 @@ def read(path: Path, *, columns: list[str] | None = None) -> pd.DataFrame:
         wanted = [name for name in columns if name != "structure"]
         wanted += STRUCTURE_COLUMNS if "structure" in columns else ()
     try:
-        found = pq.read_schema(path).names
-        missing = [name for name in wanted or ["material_id"] if name not in found]
+        present = pq.read_schema(path).names
+        missing = [name for name in wanted or ["material_id"] if name not in present]
         if missing:
             raise DataError(
-                f"{path}: no column {', '.join(missing)}; the table has {', '.join(found)}"
+                f"{path}: no column {', '.join(missing)}; the table has {', '.join(present)}"
             )
         table = pq.read_table(path, columns=wanted)
     except (OSError, pa.ArrowException) as error:

@@ -6,23 +6,41 @@ costs a few solves of M equations. The score of an unlabelled structure is the r
 of its forces over members.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from mfutils.errors import InputError
+from mfutils.forces.sparse_potential import Rows, SparsePotential
 from mfutils.uncertainty import ensembles
 
-__all__ = ["STRATEGIES", "Pool", "learning_curve"]
+__all__ = ["STRATEGIES", "Pool", "Round", "learning_curve"]
 
 STRATEGIES = ("committee", "random")
+
+
+@dataclass(frozen=True)
+class Round:
+    """Errors with `labels` labelled structures: energy (eV/atom), force component (eV/Angstrom).
+
+    chosen: numbers of the structures that were labelled in this round.
+    """
+
+    labels: int
+    energy_mae: float
+    force_mae: float
+    chosen: list[int]
 
 
 class Pool:
     """Features of structures that could be labelled, from `sparse_potential.Rows`.
 
-    energy_noise (eV per square root of atoms) and force_noise (eV/Angstrom) weight the labels.
+    The noises of the potential, energy_noise (eV per square root of atoms) and force_noise
+    (eV/Angstrom), weight the labels.
     """
 
-    def __init__(self, rows, potential):
+    def __init__(self, rows: Sequence[Rows], potential: SparsePotential):
         h = potential.hyperparameters
         self.sizes = np.array([r.size for r in rows])
         pairs = [potential.features(r) for r in rows]
@@ -48,30 +66,33 @@ class Pool:
             ]
         )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.sizes)
 
-    def fit(self, counts):
-        """Weights (m,) of the model in which structure i stands counts[i] times."""
+    def fit(self, counts: np.ndarray) -> np.ndarray:
+        """Weights (m,) of the model in which structure i stands counts[i] times, counts (n,)."""
         precision = np.tensordot(counts, self.gram, axes=1)
         precision[np.diag_indices(len(precision))] += self.prior
         return np.linalg.solve(precision, counts @ self.project)
 
-    def errors(self, weights):
-        """Mean absolute errors: energy (eV/atom) and force component (eV/Angstrom)."""
+    def errors(self, weights: np.ndarray) -> tuple[float, float]:
+        """Mean absolute errors of weights (m,): energy (eV/atom), force component (eV/Angstrom)."""
         energy = np.abs(self.energy_phi @ weights - self.energy) / self.sizes
         force = [
             np.abs(f @ weights - y).mean() for f, y in zip(self.force_phi, self.forces, strict=True)
         ]
         return float(energy.mean()), float(np.mean(force))
 
-    def disagreement(self, weights):
+    def disagreement(self, weights: np.ndarray) -> np.ndarray:
         """Score (n,) of every structure from weights (members, m)."""
         return np.array([np.sqrt((f @ weights.T).var(1, ddof=1).mean()) for f in self.force_phi])
 
 
-def learning_curve(pool, test, *, strategy, start, batch, rounds, members=5, seed=0):
-    """List of dicts labels, energy_mae, force_mae, chosen: one per round, the start included.
+def learning_curve(
+    pool: Pool, test: Pool, *, strategy: str, start: int, batch: int, rounds: int,
+    members: int = 5, seed: int = 0,
+) -> list[Round]:  # fmt: skip
+    """The Rounds of one run on a pool, the start included, with the errors on a test set.
 
     start and batch are numbers of structures; the first ones are drawn at random with `seed`, the
     same for every strategy. Raises InputError when the pool is too small.
@@ -85,19 +106,17 @@ def learning_curve(pool, test, *, strategy, start, batch, rounds, members=5, see
             f"has {len(pool)}, and the start must be at least 2"
         )
     generator = np.random.default_rng(seed)
-    labelled = list(generator.permutation(len(pool))[:start])
+    labelled = generator.permutation(len(pool))[:start].tolist()
     chosen, curve = list(labelled), []
     for step in range(rounds + 1):
         counts = np.bincount(labelled, minlength=len(pool)).astype(float)
         energy, force = test.errors(pool.fit(counts))
-        curve.append(
-            {"labels": len(labelled), "energy_mae": energy, "force_mae": force, "chosen": chosen}
-        )
+        curve.append(Round(len(labelled), energy, force, chosen))
         if step == rounds:
             break
         open_rows = np.setdiff1d(np.arange(len(pool)), labelled)
         if strategy == "random":
-            chosen = list(generator.choice(open_rows, batch, replace=False))
+            chosen = generator.choice(open_rows, batch, replace=False).tolist()
         else:
             draws = ensembles.bootstrap_counts(
                 len(labelled), members, int(generator.integers(2**31))
@@ -108,6 +127,6 @@ def learning_curve(pool, test, *, strategy, start, batch, rounds, members=5, see
                 member[labelled] = draw
                 weights.append(pool.fit(member))
             score = pool.disagreement(np.array(weights))[open_rows]
-            chosen = list(open_rows[np.argsort(-score)[:batch]])
+            chosen = open_rows[np.argsort(-score)[:batch]].tolist()
         labelled += chosen
     return curve

@@ -17,7 +17,8 @@ import torch
 
 from mfutils.errors import InputError
 from mfutils.forces import force_network
-from mfutils.forces.committees import NetworkSettings, samples
+from mfutils.forces.committees import Draws, NetworkSettings, draws_of
+from mfutils.forces.force_network import NetworkData
 
 __all__ = [
     "LinearModel",
@@ -27,8 +28,13 @@ __all__ = [
 ]
 
 
-def kl_to_prior(mean, std, prior):
-    """KL(N(mean, std^2) || N(0, prior^2)), summed over independent weights."""
+def kl_to_prior(
+    mean: np.ndarray | torch.Tensor, std: np.ndarray | torch.Tensor, prior: float
+) -> float | torch.Tensor:
+    """KL(N(mean, std^2) || N(0, prior^2)) in nats, summed over independent weights (d,).
+
+    Of tensors a tensor, which can be differentiated.
+    """
     ratio = (std / prior) ** 2
     if isinstance(mean, torch.Tensor):
         return 0.5 * (ratio + (mean / prior) ** 2 - 1 - torch.log(ratio)).sum()
@@ -51,19 +57,19 @@ class LinearModel:
         if not (self.prior > 0 and self.noise > 0):
             raise InputError(f"prior {self.prior:g} and noise {self.noise:g} must be above 0")
 
-    def posterior(self):
+    def posterior(self) -> tuple[np.ndarray, np.ndarray]:
         """Exact mean (d,) and precision (d, d) of the weights."""
         precision = self.x.T @ self.x / self.noise**2 + np.eye(self.x.shape[1]) / self.prior**2
         return np.linalg.solve(precision, self.x.T @ self.y) / self.noise**2, precision
 
-    def log_evidence(self):
+    def log_evidence(self) -> float:
         """log p(y): a Gaussian with covariance prior^2 x x' + noise^2 I."""
         covariance = self.prior**2 * self.x @ self.x.T + self.noise**2 * np.eye(len(self.y))
         _, log_det = np.linalg.slogdet(covariance)
         fit = self.y @ np.linalg.solve(covariance, self.y)
         return float(-0.5 * (fit + log_det + len(self.y) * math.log(2 * math.pi)))
 
-    def elbo(self, mean, covariance):
+    def elbo(self, mean: np.ndarray, covariance: np.ndarray) -> float:
         """ELBO of any Gaussian q = N(mean (d,), covariance (d, d)), exact."""
         residual = self.y - self.x @ mean
         spread = np.einsum("nd,de,ne->", self.x, covariance, self.x)
@@ -75,31 +81,39 @@ class LinearModel:
         kl = 0.5 * (kl + 2 * d * math.log(self.prior))
         return float(fit - kl)
 
-    def mean_field(self):
+    def mean_field(self) -> tuple[np.ndarray, np.ndarray]:
         """Best mean (d,) and standard deviations (d,): right mean, variance of one at a time."""
         mean, precision = self.posterior()
         return mean, 1 / np.sqrt(np.diag(precision))
 
 
+@dataclass(frozen=True, eq=False)
 class VariationalNetwork:
-    """A fitted mean-field network; `predict` samples weights and returns committees.Draws."""
+    """A fitted mean-field network; see `fit_variational`.
 
-    def __init__(self, means, log_stds, noises, settings, prior, energy_per_atom, history):
-        self.means, self.log_stds, self.noises = means, log_stds, noises
-        self.settings, self.prior = settings, prior
-        self.energy_per_atom, self.history = energy_per_atom, history
+    means and log_stds: one tensor per weight matrix and bias; noises: log variances of energy and
+    force; history (epochs, 3): ELBO, expected log likelihood and KL.
+    """
 
-    def predict(self, data, *, passes=32, seed=0):
-        """The outputs at `passes` draws of the weights."""
+    means: list[torch.Tensor]
+    log_stds: list[torch.Tensor]
+    noises: list[torch.Tensor]
+    settings: NetworkSettings
+    prior: float
+    energy_per_atom: float
+    history: np.ndarray
+
+    def predict(self, data: NetworkData, *, passes: int = 32, seed: int = 0) -> Draws:
+        """The energies and forces of NetworkData at `passes` draws of the weights."""
         generator = torch.Generator().manual_seed(seed)
         weights = _draw(self.means, self.log_stds, passes, generator)
         energy, forces, _, _ = force_network.evaluate(weights, data)
         energy_noise, force_noise = self.noises
         logs = energy_noise.expand(passes, len(data)), force_noise.expand(passes, len(data.forces))
         outputs = (energy, forces, *logs)
-        return samples(outputs, data, self.settings, self.energy_per_atom)
+        return draws_of(outputs, data, self.settings, self.energy_per_atom)
 
-    def kl(self):
+    def kl(self) -> float:
         """KL of the weights to the prior (nats)."""
         pairs = zip(self.means, self.log_stds, strict=True)
         return sum(float(kl_to_prior(m, s.exp(), self.prior)) for m, s in pairs)
@@ -115,8 +129,9 @@ def _draw(means, log_stds, passes, generator):
 
 
 def fit_variational(
-    data, *, settings=None, prior=1.0, draws=4, energy_per_atom=0.0, start_std=0.02, seed=0
-):
+    data: NetworkData, *, settings: NetworkSettings | None = None, prior: float = 1.0,
+    draws: int = 4, energy_per_atom: float = 0.0, start_std: float = 0.02, seed: int = 0,
+) -> VariationalNetwork:  # fmt: skip
     """VariationalNetwork fitted on NetworkData by maximising the ELBO, Adam, full batch.
 
     prior: standard deviation of the weights before data, relative to 1 / sqrt(inputs) for weight

@@ -9,6 +9,7 @@ The loss is the negative log likelihood with each term weighted by its variance 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,10 @@ import torch
 
 from mfutils.errors import InputError
 from mfutils.forces import force_network
+from mfutils.forces.force_network import NetworkData, Weights
 from mfutils.uncertainty import ensembles
 
-__all__ = ["Committee", "Draws", "NetworkSettings", "fit_committee"]
+__all__ = ["Committee", "Draws", "NetworkSettings", "draws_of", "fit_committee"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,23 +53,25 @@ class Draws:
     energy_noise: np.ndarray
     force_noise: np.ndarray
 
-    def energy_parts(self):
+    def energy_parts(self) -> ensembles.Parts:
         """`ensembles.Parts` of the energies."""
         return ensembles.decompose(self.energy, self.energy_noise)
 
-    def force_moments(self, *, noise=True):
+    def force_moments(self, *, noise: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """Mean (f, 3) and covariance (f, 3, 3) of the forces, with or without the noise."""
         return ensembles.vector_moments(self.forces, self.force_noise.mean(0) if noise else 0.0)
 
 
+@dataclass(frozen=True, eq=False)
 class Committee:
-    """Trained members; `predict` returns Draws, with `passes` masks under dropout."""
+    """Trained members; history (epochs,) is the mean loss. See `fit_committee`."""
 
-    def __init__(self, weights, settings, energy_per_atom, history):
-        self.weights, self.settings = weights, settings
-        self.energy_per_atom, self.history = energy_per_atom, history
+    weights: Weights
+    settings: NetworkSettings
+    energy_per_atom: float
+    history: np.ndarray
 
-    def predict(self, data, *, passes=None, seed=0):
+    def predict(self, data: NetworkData, *, passes: int | None = None, seed: int = 0) -> Draws:
         """Draws for NetworkData; passes: number of masks (dropout only, default 32)."""
         weights, masks = self.weights, None
         if self.settings.dropout > 0:
@@ -77,11 +81,14 @@ class Committee:
             masks = _masks(passes, self.settings, generator)
         elif passes is not None:
             raise InputError("passes are for a network with dropout; this committee has none")
-        out = force_network.evaluate(weights, data, masks=masks)
-        return samples(out, data, self.settings, self.energy_per_atom)
+        outputs = force_network.evaluate(weights, data, masks=masks)
+        return draws_of(outputs, data, self.settings, self.energy_per_atom)
 
 
-def samples(outputs, data, settings, energy_per_atom):
+def draws_of(
+    outputs: Sequence[torch.Tensor], data: NetworkData, settings: NetworkSettings,
+    energy_per_atom: float,
+) -> Draws:  # fmt: skip
     """Draws in eV from the outputs of `force_network.evaluate`."""
     energy, forces, energy_log, force_log = (t.detach().double().numpy() for t in outputs)
     sizes = data.sizes.double().numpy()
@@ -104,7 +111,10 @@ def _masks(count, settings, generator, layers=2):
     return [(torch.rand(shape, generator=generator) < keep) / keep for _ in range(layers)]
 
 
-def fit_committee(data, *, members=5, settings=None, energy_per_atom=0.0, bootstrap=True, seed=0):
+def fit_committee(
+    data: NetworkData, *, members: int = 5, settings: NetworkSettings | None = None,
+    energy_per_atom: float = 0.0, seed: int = 0,
+) -> Committee:  # fmt: skip
     """Committee trained on NetworkData; under dropout `members` masks share one network.
 
     energy_per_atom is what `network_data` took off and `predict` adds again. Raises InputError
@@ -123,7 +133,7 @@ def fit_committee(data, *, members=5, settings=None, energy_per_atom=0.0, bootst
     )
     leaves = [t.requires_grad_(True) for pair in weights for t in pair]
     counts = np.ones((members, len(data)))
-    if bootstrap and not shared:
+    if not shared:
         counts = ensembles.bootstrap_counts(len(data), members, seed)
     counts = torch.as_tensor(counts, dtype=torch.float32)
     optimizer = torch.optim.Adam(leaves, lr=settings.learning_rate)
@@ -134,8 +144,8 @@ def fit_committee(data, *, members=5, settings=None, energy_per_atom=0.0, bootst
         if shared:
             masks = _masks(members, settings, generator)
             used = [(w.expand(members, -1, -1), b.expand(members, -1, -1)) for w, b in weights]
-        out = force_network.evaluate(used, data, masks=masks, training=True)
-        loss = _loss(out, data, counts, settings)
+        outputs = force_network.evaluate(used, data, masks=masks, training=True)
+        loss = _loss(outputs, data, counts, settings)
         optimizer.zero_grad()
         loss.sum().backward()
         # a member's clip must not depend on the other members: Adam's step is bounded anyway

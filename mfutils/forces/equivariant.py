@@ -11,9 +11,12 @@ order of the neighbours but does on the orientation. From it, for a group G of r
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from mfutils.errors import InputError
@@ -21,26 +24,28 @@ from mfutils.errors import InputError
 __all__ = ["VectorProcess", "cubic_group", "fit_vector_process", "force_kernel", "overlap"]
 
 
-def cubic_group(*, proper=False):
-    """The 48 symmetries of a cube (m, 3, 3); the 24 rotations among them when `proper`."""
+def cubic_group() -> np.ndarray:
+    """The 48 symmetries of a cube (48, 3, 3), rotations and reflections."""
     group = []
     for order in itertools.permutations(range(3)):
         for signs in itertools.product((1.0, -1.0), repeat=3):
             matrix = np.zeros((3, 3))
             matrix[range(3), order] = signs
             group.append(matrix)
-    group = np.array(group)
-    return group[np.linalg.det(group) > 0] if proper else group
+    return np.array(group)
 
 
-def overlap(first, second, width):
+def overlap(first: np.ndarray, second: np.ndarray, width: float) -> np.ndarray | float:
     """Sum over pairs of exp(-|r - r'|^2 / 4 width^2), for vectors (..., n, 3) and (..., m, 3)."""
     square = (first**2).sum(-1)[..., :, None] + (second**2).sum(-1)[..., None, :]
     square = square - 2 * first @ np.swapaxes(second, -1, -2)
     return np.exp(-square / (4 * width**2)).sum((-1, -2))
 
 
-def force_kernel(first, second, *, width=0.4, power=2, group=None):
+def force_kernel(
+    first: Sequence[np.ndarray], second: Sequence[np.ndarray], *, width: float = 0.4,
+    power: float = 2, group: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     """Covariances (n, 3, m, 3) of the forces on the centres of two lists of neighbour vectors.
 
     first, second: lists of (k_i, 3) arrays in Angstrom. group (g, 3, 3) makes it equivariant;
@@ -67,24 +72,27 @@ def force_kernel(first, second, *, width=0.4, power=2, group=None):
 class VectorProcess:
     """A Gaussian process of vectors; see `fit_vector_process`."""
 
-    environments: list
-    options: dict
+    environments: list[np.ndarray]
+    options: dict[str, Any]
     amplitude: float
-    _factor: tuple
+    _factor: np.ndarray
     _weights: np.ndarray
 
-    def predict(self, environments):
+    def predict(self, environments: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Mean (n, 3) and covariance (n, 3, 3) without the noise."""
         n = len(environments)
         cross = force_kernel(environments, self.environments, **self.options)
         cross = self.amplitude**2 * cross.reshape(3 * n, -1)
-        reduced = solve_triangular(self._factor[0], cross.T, lower=True).reshape(-1, n, 3)
+        reduced = solve_triangular(self._factor, cross.T, lower=True).reshape(-1, n, 3)
         prior = np.array([force_kernel([e], [e], **self.options)[0, :, 0, :] for e in environments])
         covariance = self.amplitude**2 * prior - np.einsum("rna,rnb->nab", reduced, reduced)
         return (cross @ self._weights).reshape(n, 3), covariance
 
 
-def fit_vector_process(environments, forces, *, amplitude=1.0, noise=0.05, **options):
+def fit_vector_process(
+    environments: Sequence[np.ndarray], forces: npt.ArrayLike, *, amplitude: float = 1.0,
+    noise: float = 0.05, **options: Any,
+) -> VectorProcess:  # fmt: skip
     """VectorProcess from surroundings and forces (n, 3); options go to `force_kernel`.
 
     amplitude and noise are standard deviations of one component, in the unit of the forces.
@@ -96,7 +104,6 @@ def fit_vector_process(environments, forces, *, amplitude=1.0, noise=0.05, **opt
         raise InputError(f"amplitude {amplitude:g} and noise {noise:g}; expected above 0")
     size = 3 * len(environments)
     kernel = amplitude**2 * force_kernel(environments, environments, **options).reshape(size, size)
-    found = cho_factor(kernel + noise**2 * np.eye(size), lower=True)
-    weights = cho_solve(found, forces.ravel())
-    lower = (np.tril(found[0]), True)
-    return VectorProcess(list(environments), options, amplitude, lower, weights)
+    factor = cho_factor(kernel + noise**2 * np.eye(size), lower=True)
+    weights = cho_solve(factor, forces.ravel())
+    return VectorProcess(list(environments), options, amplitude, np.tril(factor[0]), weights)

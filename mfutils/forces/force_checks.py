@@ -7,7 +7,10 @@ Angstrom, energies in eV, forces (n, 3) in eV/Angstrom, masses (n,) in atomic un
 Serves section 6.4.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 from scipy import constants
 
 from mfutils.errors import InputError
@@ -24,7 +27,9 @@ __all__ = [
 KINETIC_UNIT = constants.atomic_mass * 1e10 / constants.electron_volt
 
 
-def finite_difference_forces(energy, positions, *, step=1e-4):
+def finite_difference_forces(
+    energy: Callable[[np.ndarray], float], positions: npt.ArrayLike, *, step: float = 1e-4
+) -> np.ndarray:
     """-dE/dx by central differences of `energy`(positions) -> eV: (n, 3), error of order step^2."""
     positions = np.asarray(positions, float)
     forces = np.empty_like(positions)
@@ -38,22 +43,26 @@ def finite_difference_forces(energy, positions, *, step=1e-4):
     return forces
 
 
-def jacobian(forces, positions, *, step=1e-4):
+def jacobian(
+    forces: Callable[[np.ndarray], np.ndarray], positions: npt.ArrayLike, *, step: float = 1e-4
+) -> np.ndarray:
     """dF_i/dx_j (3n, 3n) by central differences of `forces`(positions), in eV/Angstrom^2."""
     positions = np.asarray(positions, float)
     size = positions.size
-    out = np.empty((size, size))
+    matrix = np.empty((size, size))
     for column in range(size):
         values = []
         for sign in (1, -1):
             moved = positions.copy()
             moved.flat[column] += sign * step
             values.append(np.asarray(forces(moved)).ravel())
-        out[:, column] = (values[0] - values[1]) / (2 * step)
-    return out
+        matrix[:, column] = (values[0] - values[1]) / (2 * step)
+    return matrix
 
 
-def circle(positions, *, radius=0.2, points=64, seed=0):
+def circle(
+    positions: npt.ArrayLike, *, radius: float = 0.2, points: int = 64, seed: int = 0
+) -> np.ndarray:
     """A closed path (points, n, 3) around `positions`: a random ellipse through all coordinates.
 
     Every atom moves by at most about `radius` (Angstrom) along each axis.
@@ -67,7 +76,7 @@ def circle(positions, *, radius=0.2, points=64, seed=0):
     return positions + radius / np.sqrt(2) * turn
 
 
-def loop_work(forces, path):
+def loop_work(forces: Callable[[np.ndarray], np.ndarray], path: npt.ArrayLike) -> float:
     """Work of `forces`(positions) along the closed `path` (p, n, 3), in eV.
 
     The trapezoidal rule on a smooth closed path converges faster than any power of 1/p.
@@ -85,7 +94,10 @@ def loop_work(forces, path):
     return float(angle * sum((forces(x) * t).sum() for x, t in zip(path, tangent, strict=True)))
 
 
-def velocity_verlet(forces, positions, velocities, masses, *, step=1.0, count=100):
+def velocity_verlet(
+    forces: Callable[[np.ndarray], np.ndarray], positions: npt.ArrayLike,
+    velocities: npt.ArrayLike, masses: npt.ArrayLike, *, step: float = 1.0, count: int = 100,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Positions (count + 1, n, 3) and kinetic energies (count + 1,) in eV, `step` in fs.
 
     velocities (n, 3) in Angstrom/fs. Time-reversible; with forces that are a gradient the sum of

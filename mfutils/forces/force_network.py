@@ -8,15 +8,21 @@ and of the force components. Serves sections 8.1, 8.3 and 8.5.
 """
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional
 
 from mfutils.errors import InputError
+from mfutils.forces.potentials import Snapshot
 
-__all__ = ["NetworkData", "Projection", "evaluate", "initial_weights", "network_data"]
+__all__ = ["NetworkData", "Projection", "Weights", "evaluate", "initial_weights", "network_data"]
+
+# (weight (M, in, out), bias (M, 1, out)) of every layer
+Weights = list[tuple[torch.Tensor, torch.Tensor]]
 
 OUTPUTS = 3  # energy, log variance of the energy per atom, log variance of a force component
 
@@ -29,7 +35,7 @@ class Projection:
     axes: np.ndarray
 
     @classmethod
-    def of(cls, values, size, *, floor=1e-3):
+    def of(cls, values: npt.ArrayLike, size: int, *, floor: float = 1e-3) -> "Projection":
         """Fitted on spectra (n, d); components have unit variance, small ones less."""
         values = np.asarray(values, dtype=float)
         if values.ndim != 2 or not 1 <= size <= values.shape[1]:
@@ -64,11 +70,13 @@ class NetworkData:
     edge_atom: torch.Tensor
     slope: torch.Tensor
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.sizes)
 
 
-def network_data(snapshots, projection, *, energy_per_atom):
+def network_data(
+    snapshots: Iterable[Snapshot], projection: Projection, *, energy_per_atom: float
+) -> NetworkData:
     """NetworkData of Snapshots, any iterable; only the forces on each one's `atoms` are kept."""
     sizes, energy = [], []
     parts = {name: [] for name in ("x", "forces", "force_owner", "force_atom", "ef", "ea", "slope")}
@@ -116,7 +124,9 @@ def network_data(snapshots, projection, *, energy_per_atom):
     )
 
 
-def initial_weights(members, inputs, hidden, generator, *, outputs=OUTPUTS):
+def initial_weights(
+    members: int, inputs: int, hidden: int, generator: torch.Generator, *, outputs: int = OUTPUTS
+) -> Weights:
     """List of (weight (M, in, out), bias (M, 1, out)) for two hidden layers of `hidden` units."""
     sizes = [inputs, hidden, hidden, outputs]
     weights = []
@@ -128,7 +138,9 @@ def initial_weights(members, inputs, hidden, generator, *, outputs=OUTPUTS):
     return weights
 
 
-def local_outputs(weights, x, masks=None):
+def local_outputs(
+    weights: Weights, x: torch.Tensor, masks: list[torch.Tensor] | None = None
+) -> torch.Tensor:
     """Outputs (M, a, outputs) for x (M, a, k); masks: a factor (M, 1, hidden) per hidden layer."""
     for layer, (weight, bias) in enumerate(weights):
         x = torch.baddbmm(bias, x, weight)
@@ -140,7 +152,10 @@ def local_outputs(weights, x, masks=None):
     return x
 
 
-def evaluate(weights, data, *, masks=None, training=False):
+def evaluate(
+    weights: Weights, data: NetworkData, *, masks: list[torch.Tensor] | None = None,
+    training: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:  # fmt: skip
     """Energies (M, n), forces (M, f, 3), and the two log variances (M, n) and (M, f).
 
     The log variance of the energy is per atom (mean over the structure); both are None for a
@@ -153,15 +168,15 @@ def evaluate(weights, data, *, masks=None, training=False):
         x = x.detach()
     x = x.clone().requires_grad_(True)
     with torch.enable_grad():
-        out = local_outputs(weights, x, masks)
-        (slope,) = torch.autograd.grad(out[..., 0].sum(), x, create_graph=training)
-    energy = _sum_by(out[..., 0], data.owner, len(data))
+        local = local_outputs(weights, x, masks)
+        (slope,) = torch.autograd.grad(local[..., 0].sum(), x, create_graph=training)
+    energy = _sum_by(local[..., 0], data.owner, len(data))
     pair = torch.einsum("mek,exk->mex", slope[:, data.edge_atom], data.slope)
     forces = -_sum_by(pair, data.edge_force, len(data.forces))
-    if out.shape[-1] == 1:
+    if local.shape[-1] == 1:
         return energy, forces, None, None
-    energy_noise = _sum_by(out[..., 1], data.owner, len(data)) / data.sizes
-    force_noise = out[:, data.force_atom, 2]
+    energy_noise = _sum_by(local[..., 1], data.owner, len(data)) / data.sizes
+    force_noise = local[:, data.force_atom, 2]
     return energy, forces, energy_noise, force_noise
 
 

@@ -5,15 +5,17 @@ the unit vector, one channel per element and radial function R_q. Squared norms 
 under rotation. Serves section 6.4. Lengths in Angstrom.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from mfutils.crystals.graph import build_graph
+from mfutils.crystals.structure import Crystal
 from mfutils.errors import InputError
 
-__all__ = ["Environment", "Frames", "frames_of", "sum_rows"]
+__all__ = ["Frames", "Invariants", "frames_of", "sum_rows"]
 
 _NEAREST = 1.0  # Angstrom; centre of the first radial function
 
@@ -36,7 +38,10 @@ class Frames:
     count: int
 
 
-def frames_of(crystals, *, elements, cutoff=5.0, skin=0.6):
+def frames_of(
+    crystals: Iterable[Crystal], *, elements: Sequence[int], cutoff: float = 5.0,
+    skin: float = 0.6,
+) -> Frames:  # fmt: skip
     """Frames of crystals with the neighbours within cutoff + `skin` (Angstrom) listed.
 
     With the skin the lists stay complete while no atom has moved by more than half of it.
@@ -59,10 +64,10 @@ def frames_of(crystals, *, elements, cutoff=5.0, skin=0.6):
     return Frames(*map(np.concatenate, zip(*parts, strict=True)), count=len(parts))
 
 
-class Environment:
+class Invariants:
     """Invariants of the surroundings and their derivatives along the edges."""
 
-    def __init__(self, n_elements, cutoff, n_radial):
+    def __init__(self, n_elements: int, cutoff: float, n_radial: int):
         self.n_elements, self.cutoff, self.n_radial = n_elements, cutoff, n_radial
         self.centers = np.linspace(_NEAREST, cutoff, n_radial)
         self.width = (cutoff - _NEAREST) / n_radial
@@ -78,7 +83,9 @@ class Environment:
         value = gaussian * fade[:, None]
         return value, gaussian * (slope[:, None] - 2 * scaled / self.width * fade[:, None])
 
-    def __call__(self, frames, positions, *, derivative=False):
+    def __call__(
+        self, frames: Frames, positions: np.ndarray, *, derivative: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """z (n, size), M^1 (n, channels, 3), and with `derivative` dz_centre/dr (e, size, 3)."""
         vectors = positions[frames.neighbor] + frames.offsets - positions[frames.centre]
         d = np.linalg.norm(vectors, axis=1)
@@ -101,9 +108,9 @@ class Environment:
         z, first = z.reshape(n, self.size), tensors[1].reshape(n, self.channels, 3)
         if not derivative:
             return z, first, None
-        out = np.zeros((len(d), 4, self.n_elements, self.n_radial, 3))
+        slopes = np.zeros((len(d), 4, self.n_elements, self.n_radial, 3))
         edge = np.arange(len(d))
-        out[edge, 0, kind] = slope[..., None] * u[:, None]
+        slopes[edge, 0, kind] = slope[..., None] * u[:, None]
         for degree in (1, 2, 3):
             # M symmetric: M . d(R u^l)/dr = R' s u + (l R / d)(v - s u), v = M u^(l-1), s = v . u
             tensor = tensors[degree][frames.centre, kind]
@@ -112,11 +119,11 @@ class Environment:
             s = np.einsum("eqa,ea->eq", v, u)
             along = (slope * s)[..., None] * u[:, None]
             across = (degree * value / d[:, None])[..., None] * (v - s[..., None] * u[:, None])
-            out[edge, degree, kind] = 2 * (along + across)
-        return z, first, out.reshape(len(d), self.size, 3)
+            slopes[edge, degree, kind] = 2 * (along + across)
+        return z, first, slopes.reshape(len(d), self.size, 3)
 
 
-def sum_rows(index, values, size):
+def sum_rows(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     """Rows of values (e, k) added up where their index is equal: (size, k)."""
     entries = (np.ones(len(index)), (index, np.arange(len(index))))
     return csr_array(entries, shape=(size, len(index))) @ values

@@ -13,12 +13,15 @@ least-squares problem fits it:
 Serves section 6.4. Energies in eV, lengths in Angstrom.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
-from mfutils.forces.invariants import Environment, Frames, frames_of, sum_rows
+from mfutils.forces.invariants import Frames, Invariants, sum_rows
 
-__all__ = ["AtomicEnergy", "DirectForces", "Frames", "frames_of"]
+__all__ = ["AtomicEnergy", "DirectForces"]
 
 _LEAST_SPREAD = 1e-2  # smallest standard deviation of an invariant, relative to the largest
 
@@ -64,7 +67,7 @@ class _Model:
     def __init__(self, elements, *, cutoff, n_radial, features, ridge, seed):
         self.elements = tuple(int(z) for z in elements)
         self.cutoff, self.ridge = cutoff, ridge
-        self.environment = Environment(len(self.elements), cutoff, n_radial)
+        self.invariants = Invariants(len(self.elements), cutoff, n_radial)
         self.basis = _RandomFeatures(features, seed)
         self.weights = None
 
@@ -90,18 +93,24 @@ class AtomicEnergy(_Model):
     within `cutoff` (Angstrom); `ridge` is relative to the mean square of a feature.
     """
 
-    def __init__(self, elements, *, cutoff=5.0, n_radial=8, features=300, ridge=1e-7, seed=0):
+    def __init__(
+        self, elements: Sequence[int], *, cutoff: float = 5.0, n_radial: int = 8,
+        features: int = 300, ridge: float = 1e-7, seed: int = 0,
+    ):  # fmt: skip
         super().__init__(
             elements, cutoff=cutoff, n_radial=n_radial, features=features, ridge=ridge, seed=seed
         )
 
-    def fit(self, frames, energies, forces, *, energy_weight=10.0):
+    def fit(
+        self, frames: Frames, energies: npt.ArrayLike, forces: npt.ArrayLike, *,
+        energy_weight: float = 10.0,
+    ) -> "AtomicEnergy":  # fmt: skip
         """Fit to energies (f,) in eV and forces (n, 3) in eV/Angstrom; returns self.
 
         The energy per atom counts `energy_weight` times as much as a force component.
         """
         energies, forces = _labels(frames, energies, forces)
-        z, _, tangents = self.environment(frames, frames.positions, derivative=True)
+        z, _, tangents = self.invariants(frames, frames.positions, derivative=True)
         self.basis.fit(z)
         phi = np.hstack([self.basis(z), np.eye(len(self.elements))[frames.species]])
         summed = np.zeros((frames.count, phi.shape[1]))
@@ -119,17 +128,17 @@ class AtomicEnergy(_Model):
         self.weights = self._solve(rows, targets)
         return self
 
-    def energy(self, frames, positions=None):
+    def energy(self, frames: Frames, positions: npt.ArrayLike | None = None) -> np.ndarray:
         """Energies (f,) in eV, of the atoms at `positions` (n, 3) if given."""
-        z, _, _ = self.environment(frames, self._positions(frames, positions))
+        z, _, _ = self.invariants(frames, self._positions(frames, positions))
         split = -len(self.elements)
         atomic = self.basis(z) @ self.weights[:split] + self.weights[split:][frames.species]
         return np.bincount(frames.frame, weights=atomic, minlength=frames.count)
 
-    def forces(self, frames, positions=None):
+    def forces(self, frames: Frames, positions: npt.ArrayLike | None = None) -> np.ndarray:
         """Forces (n, 3) in eV/Angstrom: the chain rule through every edge."""
         positions = self._positions(frames, positions)
-        z, _, tangents = self.environment(frames, positions, derivative=True)
+        z, _, tangents = self.invariants(frames, positions, derivative=True)
         slope = self.basis.pull(z, self.weights[: -len(self.elements)])
         pull = np.einsum("es,esa->ea", slope[frames.centre], tangents)
         n = len(positions)
@@ -140,16 +149,9 @@ class DirectForces(_Model):
     """Forces without an energy: equivariant by construction, or plain numbers per component."""
 
     def __init__(
-        self,
-        elements,
-        *,
-        cutoff=5.0,
-        n_radial=8,
-        features=30,
-        ridge=1e-7,
-        equivariant=True,
-        seed=0,
-    ):
+        self, elements: Sequence[int], *, cutoff: float = 5.0, n_radial: int = 8,
+        features: int = 30, ridge: float = 1e-7, equivariant: bool = True, seed: int = 0,
+    ):  # fmt: skip
         super().__init__(
             elements, cutoff=cutoff, n_radial=n_radial, features=features, ridge=ridge, seed=seed
         )
@@ -166,10 +168,10 @@ class DirectForces(_Model):
         # a vector per feature and channel: (n, 3, features * channels)
         return np.einsum("nf,nca->nafc", phi, first).reshape(len(z), 3, -1)
 
-    def fit(self, frames, energies, forces):
+    def fit(self, frames: Frames, energies: npt.ArrayLike, forces: npt.ArrayLike) -> "DirectForces":
         """Fit to forces (n, 3) in eV/Angstrom; `energies` are not used; returns self."""
         _, forces = _labels(frames, energies, forces)
-        z, first, _ = self.environment(frames, frames.positions)
+        z, first, _ = self.invariants(frames, frames.positions)
         self.basis.fit(self._inputs(z, first))
         rows = self._rows(frames, z, first)
         if self.equivariant:
@@ -177,9 +179,9 @@ class DirectForces(_Model):
         self.weights = self._solve(rows, forces)
         return self
 
-    def forces(self, frames, positions=None):
+    def forces(self, frames: Frames, positions: npt.ArrayLike | None = None) -> np.ndarray:
         """Forces (n, 3) in eV/Angstrom, of the atoms at `positions` (n, 3) if given."""
-        z, first, _ = self.environment(frames, self._positions(frames, positions))
+        z, first, _ = self.invariants(frames, self._positions(frames, positions))
         return self._rows(frames, z, first) @ self.weights
 
 

@@ -15,25 +15,28 @@ All covariances are for unit amplitude. Serves section 8.2.
 import numpy as np
 
 from mfutils.errors import InputError
+from mfutils.forces.soap import Environments
 
 __all__ = ["blocks", "checked_power", "derivatives", "energy_variance", "force_variances", "rows"]
 
 
-def checked_power(power):
+def checked_power(power: int) -> int:
     """`power` when it is a whole number of at least 1; InputError when not."""
     if not (isinstance(power, int | np.integer) and power >= 1):
         raise InputError(f"power of the kernel is {power!r}; expected a whole number from 1")
     return int(power)
 
 
-def derivatives(cosine, power):
+def derivatives(cosine: np.ndarray, power: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """k, k' and k'' of c^power, each of the shape of `cosine`."""
     slope = power * cosine ** (power - 1)
     curvature = power * (power - 1) * cosine ** max(power - 2, 0)
     return cosine**power, slope, curvature
 
 
-def blocks(first, second, power):
+def blocks(
+    first: Environments, second: Environments, power: int
+) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     """Covariances of two structures: energy-energy, energy-force (3 m,), force-energy, force-force.
 
     first and second are Environments with jacobians, of n and m atoms; the force blocks are
@@ -59,10 +62,13 @@ def _dense(environments):
     return dense.transpose(1, 2, 0, 3).reshape(3 * n, n, size)
 
 
-def rows(environments, inducing, power, *, atoms=None):
+def rows(
+    environments: Environments, inducing: np.ndarray, power: int, *,
+    atoms: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
     """Covariances with the local energies at `inducing` (m, d): energy (m,), forces (3 a, m).
 
-    The forces are those of `atoms` (all by default), atom by atom.
+    The forces are those of `atoms` (all by default), atom by atom; None without jacobians.
     """
     k, slope, _ = derivatives(environments.values @ inducing.T, power)
     if environments.jacobian is None:
@@ -76,15 +82,17 @@ def rows(environments, inducing, power, *, atoms=None):
     return k.sum(0), -total.reshape(-1, len(inducing))
 
 
-def energy_variance(environments, power):
+def energy_variance(environments: Environments, power: int) -> float:
     """Prior variance of the energy."""
     return float(((environments.values @ environments.values.T) ** power).sum())
 
 
-def force_variances(environments, power, *, atoms=None):
+def force_variances(
+    environments: Environments, power: int, *, atoms: np.ndarray | None = None
+) -> np.ndarray:
     """Prior covariances (a, 3, 3) of the force on each of `atoms` (all by default)."""
     atoms = np.arange(len(environments)) if atoms is None else np.asarray(atoms)
-    out = np.empty((len(atoms), 3, 3))
+    variances = np.empty((len(atoms), 3, 3))
     order = np.argsort(environments.neighbor, kind="stable")
     starts = np.searchsorted(environments.neighbor[order], np.arange(len(environments) + 1))
     first = np.searchsorted(environments.center, np.arange(len(environments) + 1))
@@ -101,7 +109,7 @@ def force_variances(environments, power, *, atoms=None):
         near = environments.values[centers]
         _, slope, curvature = derivatives(near @ near.T, power)
         left = moved @ near.T  # centre, axis, other centre
-        out[row] = np.einsum("iaj,ij,jbi->ab", left, curvature, left, optimize=True)
+        variances[row] = np.einsum("iaj,ij,jbi->ab", left, curvature, left, optimize=True)
         weighted = np.einsum("ij,jbd->ibd", slope, moved, optimize=True)
-        out[row] += np.einsum("iad,ibd->ab", moved, weighted, optimize=True)
-    return out
+        variances[row] += np.einsum("iad,ibd->ab", moved, weighted, optimize=True)
+    return variances

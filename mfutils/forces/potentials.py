@@ -8,7 +8,9 @@ energy noise grows with the square root of the number of atoms, as independent e
 hundreds of structures see `mfutils.forces.sparse_potential`. Serves section 8.2.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
@@ -16,6 +18,7 @@ from scipy.optimize import minimize
 
 from mfutils.errors import InputError
 from mfutils.forces import potential_kernel
+from mfutils.forces.soap import Environments, Soap
 
 __all__ = ["GPPotential", "PotentialPrediction", "Snapshot", "descend", "fit_potential", "snapshot"]
 
@@ -29,12 +32,12 @@ class Snapshot:
     `atoms` are the numbers of the atoms whose forces may train.
     """
 
-    environments: object
+    environments: Environments
     energy: float
     forces: np.ndarray
     atoms: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.environments)
 
 
@@ -48,13 +51,16 @@ class PotentialPrediction:
     force_cov: np.ndarray
 
     @property
-    def force_std(self):
+    def force_std(self) -> np.ndarray:
         """Standard deviations (n, 3) of the force components."""
         return np.sqrt(np.einsum("naa->na", self.force_cov))
 
 
-def snapshot(soap, row, *, force_atoms=None, generator=None):
-    """A Snapshot of one row of `datasets.mlearn.load`, described by `soap`.
+def snapshot(
+    soap: Soap, row: Any, *, force_atoms: int | None = None,
+    generator: np.random.Generator | None = None,
+) -> Snapshot:  # fmt: skip
+    """A Snapshot, described by `soap`, of a row with structure, energy (eV) and forces (n, 3).
 
     force_atoms limits the forces that train to that many atoms drawn by `generator`.
     """
@@ -71,15 +77,17 @@ def snapshot(soap, row, *, force_atoms=None, generator=None):
 class GPPotential:
     """A fitted exact potential; see `fit_potential`."""
 
-    snapshots: tuple
+    snapshots: tuple[Snapshot, ...]
     power: int
     with_forces: bool
-    hyperparameters: dict
+    hyperparameters: dict[str, float]
     log_evidence: float
     _weights: np.ndarray
-    _factor: tuple
+    _factor: np.ndarray
 
-    def predict(self, environments, *, noiseless=False):
+    def predict(
+        self, environments: Environments, *, noiseless: bool = False
+    ) -> PotentialPrediction:
         """PotentialPrediction for Environments with jacobians.
 
         noiseless=True leaves out the noise of the labels and keeps what the model does not know.
@@ -98,12 +106,9 @@ class GPPotential:
         ee, ef, fe, ff = potential_kernel.blocks(environments, environments, self.power)
         prior = np.empty((size, size))
         prior[0, 0], prior[0, 1:], prior[1:, 0], prior[1:, 1:] = ee, ef, fe, ff
-        reduced = solve_triangular(self._factor[0], cross.T, lower=True)
+        reduced = solve_triangular(self._factor, cross.T, lower=True)
         covariance = h["amplitude"] ** 2 * prior - reduced.T @ reduced
-        return _prediction(
-            mean, covariance, len(environments), h, energy_noise=not noiseless,
-            force_noise=not noiseless,
-        )  # fmt: skip
+        return _prediction(mean, covariance, len(environments), h, noise=not noiseless)
 
 
 def _observed(target, source, power, atoms, with_forces):
@@ -116,16 +121,19 @@ def _observed(target, source, power, atoms, with_forces):
     return np.hstack([energy, np.vstack([ef[None, :], ff])[:, columns]])
 
 
-def _prediction(mean, covariance, n, h, *, energy_noise, force_noise):
-    variance = max(covariance[0, 0], 0.0) + (n * h["energy_noise"] ** 2 if energy_noise else 0.0)
+def _prediction(mean, covariance, n, h, *, noise):
+    variance = max(covariance[0, 0], 0.0) + (n * h["energy_noise"] ** 2 if noise else 0.0)
     index = 1 + np.arange(3 * n).reshape(n, 3)
     blocks = covariance[index[:, :, None], index[:, None, :]]
-    blocks = blocks + (h["force_noise"] ** 2 * np.eye(3) if force_noise else 0.0)
+    blocks = blocks + (h["force_noise"] ** 2 * np.eye(3) if noise else 0.0)
     energy = float(mean[0] + n * h["energy_per_atom"])
     return PotentialPrediction(energy, float(np.sqrt(variance)), mean[1:].reshape(n, 3), blocks)
 
 
-def fit_potential(snapshots, *, power=2, forces=True, amplitude=None, noise=None):
+def fit_potential(
+    snapshots: Sequence[Snapshot], *, power: int = 2, forces: bool = True,
+    amplitude: float | None = None, noise: tuple[float | None, float | None] | None = None,
+) -> GPPotential:  # fmt: skip
     """Exact GPPotential from a list of Snapshot.
 
     forces=False trains on energies alone. amplitude (eV) and noise, a pair (energy noise per
@@ -165,11 +173,11 @@ def fit_potential(snapshots, *, power=2, forces=True, amplitude=None, noise=None
         deviation = scale * np.where(is_force, h[2], h[1])
         total = h[0] ** 2 * kernel
         total[np.diag_indices(len(total))] += deviation**2 + _JITTER * h[0] ** 2 * np.diag(kernel)
-        found = cho_factor(total, lower=True)
-        weights = cho_solve(found, target)
-        log_det = 2 * np.log(np.diag(found[0])).sum()
+        lower = cho_factor(total, lower=True)
+        weights = cho_solve(lower, target)
+        log_det = 2 * np.log(np.diag(lower[0])).sum()
         evidence = -0.5 * (target @ weights + log_det + len(target) * np.log(2 * np.pi))
-        return found, weights, float(evidence)
+        return np.tril(lower[0]), weights, float(evidence)
 
     given = (amplitude, *(noise or (None, None)))
     start = np.log(
@@ -189,14 +197,13 @@ def fit_potential(snapshots, *, power=2, forces=True, amplitude=None, noise=None
     if free:
         best[free] = descend(loss, start[free])
     h = np.exp(best)
-    chol, weights, evidence = factor(h)
-    lower = (np.tril(chol[0]), True)
+    lower, weights, evidence = factor(h)
     names = ("amplitude", "energy_noise", "force_noise")
     hyper = dict(zip(names, map(float, h), strict=True)) | {"energy_per_atom": float(base)}
     return GPPotential(tuple(snapshots), power, forces, hyper, evidence, weights, lower)
 
 
-def descend(loss, start):
+def descend(loss: Callable[[np.ndarray], float], start: np.ndarray) -> np.ndarray:
     """Logarithms of hyperparameters at a minimum of `loss`, by the downhill simplex."""
     # SciPy's own first simplex has no width where a start is 0, that is, where a parameter is 1
     simplex = np.vstack([start, start + np.eye(len(start))])

@@ -19,6 +19,7 @@ from scipy.linalg import sqrtm
 from scipy.special import gamma
 
 from mfutils.crystals import neighbors
+from mfutils.crystals.structure import Crystal
 from mfutils.errors import InputError
 from mfutils.forces import soap_kernel
 
@@ -39,10 +40,13 @@ class Environments:
     neighbor: np.ndarray
     jacobian: np.ndarray | None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.values)
 
-    def per_atom(self, values, *, edges=slice(None), atoms=None):
+    def per_atom(
+        self, values: np.ndarray, *, edges: np.ndarray | slice = slice(None),
+        atoms: np.ndarray | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """Sum values (e, 3, ...) of edges to derivatives by atomic positions (atoms, 3, ...).
 
         An edge moves its neighbour and, with the opposite sign, its centre. `edges` are the edges
@@ -57,13 +61,13 @@ class Environments:
         flat = collect @ np.ascontiguousarray(values).reshape(e, -1)
         return flat.reshape(-1, *values.shape[1:])
 
-    def touching(self, atoms):
+    def touching(self, atoms: np.ndarray) -> np.ndarray:
         """Numbers of the edges that move one of `atoms`."""
         moved = np.zeros(len(self), dtype=bool)
         moved[atoms] = True
         return np.flatnonzero(moved[self.neighbor] | moved[self.center])
 
-    def forces(self, slope):
+    def forces(self, slope: np.ndarray) -> np.ndarray:
         """Forces (n, 3) of an energy whose derivative by values[i] is slope[i], slope (n, d)."""
         return -self.per_atom(np.einsum("exd,ed->ex", self.jacobian, slope[self.center]))
 
@@ -91,12 +95,14 @@ class Soap:
             )
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of components d of a spectrum."""
         return self.n_max * (self.n_max + 1) // 2 * (self.l_max + 1)
 
-    def spectra(self, structure, *, derivatives=False):
-        """The spectra before normalisation: (spectra (n, d), jacobian (e, 3, d), edges)."""
+    def spectra(
+        self, structure: Crystal, *, derivatives: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Before normalisation: spectra (n, d), jacobian (e, 3, d), center (e,), neighbor (e,)."""
         if len(set(structure.numbers.tolist())) != 1:
             raise InputError(
                 f"elements {sorted(set(structure.numbers.tolist()))} in one structure; this "
@@ -114,8 +120,8 @@ class Soap:
         )
         return spectra, jacobian, center, neighbor.astype(np.int64)
 
-    def describe(self, structure, *, derivatives=False):
-        """Environments of a Crystal (or anything with lattice, frac_coords and numbers)."""
+    def describe(self, structure: Crystal, *, derivatives: bool = False) -> Environments:
+        """Environments of a Crystal, with or without jacobians."""
         spectra, jacobian, center, neighbor = self.spectra(structure, derivatives=derivatives)
         length = np.linalg.norm(spectra, axis=1, keepdims=True)
         values = spectra / length

@@ -15,7 +15,7 @@ from mfutils.compiled import compiled
 __all__ = ["harmonic_norms", "power_spectra", "solid_harmonics"]
 
 
-def harmonic_norms(l_max):
+def harmonic_norms(l_max: int) -> np.ndarray:
     """Factors (l_max + 1, l_max + 1) that make |S_lm| orthonormal on the sphere, by l and m."""
     norms = np.zeros((l_max + 1, l_max + 1))
     for l in range(l_max + 1):  # noqa: E741 (the field's name)

@@ -8,14 +8,16 @@ sum (prior variance - explained variance) / (2 noise^2), which the exact evidenc
 Predicted variances keep what the features cannot express, a^2 (k - phi phi'). Serves section 8.2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 
 from mfutils.errors import InputError
 from mfutils.forces import potential_kernel
-from mfutils.forces.potentials import PotentialPrediction, descend
+from mfutils.forces.potentials import PotentialPrediction, Snapshot, descend
 
 __all__ = ["Rows", "SparsePotential", "choose_inducing", "fit_sparse", "rows_of"]
 
@@ -41,7 +43,7 @@ class Rows:
     atoms: np.ndarray
 
 
-def rows_of(snap, inducing, power):
+def rows_of(snap: Snapshot, inducing: np.ndarray, power: int) -> Rows:
     """Rows of a Snapshot for inducing environments (m, d)."""
     energy, force = potential_kernel.rows(snap.environments, inducing, power, atoms=snap.atoms)
     return Rows(
@@ -56,7 +58,9 @@ def rows_of(snap, inducing, power):
     )
 
 
-def choose_inducing(values, count, power, *, start=None):
+def choose_inducing(
+    values: npt.ArrayLike, count: int, power: int, *, start: np.ndarray | None = None
+) -> np.ndarray:
     """Numbers of up to `count` rows of `values` (n, d), the worst explained one first.
 
     Greedy (pivoted Cholesky): each choice is the environment whose local energy has the largest
@@ -99,20 +103,20 @@ class SparsePotential:
     inducing: np.ndarray
     power: int
     with_forces: bool
-    hyperparameters: dict
+    hyperparameters: dict[str, float]
     bound: float
     weights: np.ndarray
     _lower: np.ndarray
     _covariance_root: np.ndarray
 
-    def features(self, rows):
+    def features(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Phi of the energy (1, m) and of the forces (3 a, m)."""
         m = len(self.inducing)
         stacked = np.vstack([rows.energy_row[None, :m], rows.force_rows[:, :m]])
         phi = solve_triangular(self._lower, stacked.T, lower=True).T
         return phi[:1], phi[1:]
 
-    def predict(self, rows, *, noiseless=False):
+    def predict(self, rows: Rows, *, noiseless: bool = False) -> PotentialPrediction:
         """PotentialPrediction of the energy and of the forces on the atoms of Rows."""
         energy_phi, force_phi = self.features(rows)
         h, a2 = self.hyperparameters, self.hyperparameters["amplitude"] ** 2
@@ -138,7 +142,10 @@ def _positive(matrices):
     return (vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.transpose(0, 2, 1)
 
 
-def fit_sparse(rows, inducing, *, power=2, forces=True, amplitude=None, noise=None):
+def fit_sparse(
+    rows: Sequence[Rows], inducing: np.ndarray, *, power: int = 2, forces: bool = True,
+    amplitude: float | None = None, noise: tuple[float | None, float | None] | None = None,
+) -> SparsePotential:  # fmt: skip
     """SparsePotential from a list of Rows whose first columns belong to `inducing` (m, d).
 
     forces=False trains on energies alone. amplitude (eV) and noise, a pair (energy noise per

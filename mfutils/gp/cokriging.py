@@ -8,14 +8,18 @@ high-fidelity points say little about rho) enters the predicted std through
 `hyperparameter_average`.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 from mfutils.gp.cokriging_priors import BOUNDS, fill, starts, weak_prior
 from mfutils.gp.hyperparameter_average import MixturePosterior, hyperparameter_draws
-from mfutils.gp.inputs import as_inputs, as_targets, check_replicates
+from mfutils.gp.inputs import Standardiser, as_inputs, as_targets, check_replicates
 from mfutils.gp.joint_covariance import JointCovariance
-from mfutils.gp.likelihood import local_maxima, rank_starts
+from mfutils.gp.likelihood import LogNormalPrior, local_maxima, rank_starts
 
 __all__ = ["CoKriging", "checked_levels", "fit_cokriging"]
 
@@ -32,26 +36,35 @@ class CoKriging:
 
     Attributes: `log_evidence` (of all y in their own units, hyperparameters averaged out),
     `hyperparameters` (at the mode, in the units of x and y: per component lengthscale and
-    signal_std; rho; per level noise_std and relative_noise); `theta` and `layout`, the raw mode.
+    signal_std; rho; per level noise_std and relative_noise); `theta` and `layout`, the raw mode;
+    `scale`, the units in which it holds: x by all levels, y by the lowest.
     """
 
-    def __init__(self, covariance, z, modes, prior, bounds, scale, draws):
-        self._covariance, self._scale = covariance, scale
+    def __init__(
+        self,
+        covariance: JointCovariance,
+        z: np.ndarray,
+        modes: Sequence[np.ndarray],
+        prior: LogNormalPrior,
+        bounds: np.ndarray,
+        scale: Standardiser,
+        draws: int,
+    ):
+        self._covariance, self.scale = covariance, scale
         sample = hyperparameter_draws(covariance, z, modes, prior, bounds, draws=draws)
         self.theta, self.layout = sample.mode, covariance.layout
         self._posterior = MixturePosterior(covariance, z, sample)
-        _, _, _, y_std = scale
-        self.log_evidence = sample.log_evidence - len(z) * float(np.log(y_std))
+        self.log_evidence = sample.log_evidence - len(z) * float(np.log(scale.y_std))
         self.levels = self.layout.levels
 
-    def noise_in_units_of_y(self):
+    def noise_in_units_of_y(self) -> float:
         """Noise std of the lowest level over the std of its y, at the mode."""
         return float(np.exp(self.theta[self.layout.noise][0]))
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> dict[str, list]:
         """Values at the posterior mode, in the units of x and y."""
-        _, x_std, _, y_std = self._scale
+        x_std, y_std = self.scale.x_std, self.scale.y_std
         lay, theta = self.layout, self.theta
         floor, relative = self._covariance.noise(theta)
         return {
@@ -62,27 +75,51 @@ class CoKriging:
             "relative_noise": np.sqrt(relative).tolist(),
         }
 
-    def predict(self, x_new, *, level=None, noiseless=True):
+    def predict(
+        self, x_new: npt.ArrayLike, *, level: int | None = None, noiseless: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and std (m,) at x_new (m, d) of one fidelity, by default the highest.
 
         level: 0 is the lowest fidelity. noiseless: the std of the response itself; False adds the
         noise that a new observation at that level would carry.
         """
-        x_mean, x_std, y_mean, y_std = self._scale
+        scale = self.scale
         level = self.levels - 1 if level is None else level
         if level not in range(self.levels):
             raise InputError(f"level is {level}: this model has levels 0 to {self.levels - 1}")
-        x_new = (as_inputs(x_new, "x_new", columns=len(x_std)) - x_mean) / x_std
+        x_new = scale.x_forward(as_inputs(x_new, "x_new", columns=len(scale.x_std)))
         mean, variance = self._posterior.predict(x_new, level)
         if not noiseless:
             floor, relative = self._covariance.noise(self.theta)
-            variance = variance + floor[level] + relative[level] * np.square(mean + y_mean / y_std)
-        return y_mean + y_std * mean, y_std * np.sqrt(variance)
+            size = mean + scale.y_mean / scale.y_std
+            variance = variance + floor[level] + relative[level] * np.square(size)
+        return scale.y_back(mean), scale.y_std * np.sqrt(variance)
+
+    def prior_covariance(
+        self, x: npt.ArrayLike, level: npt.ArrayLike
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Covariance (n, n) of the noise-free values at x (n, d) before any data, in units of y^2.
+
+        level (n,): 0 for the lowest; all levels must occur. Also returns the noise variance (n,)
+        of a measurement at each point. Hyperparameters are those of the mode.
+        """
+        scale, level = self.scale, np.asarray(level)
+        if level.min() < 0 or level.max() != self.levels - 1:
+            raise InputError(
+                f"levels reach {level.max()}: expected 0 to {self.levels - 1}, all used"
+            )
+        x = scale.x_forward(as_inputs(x, "x", columns=len(scale.x_std)))
+        joint = self._covariance.at(x, level)
+        matrix, noise = joint.matrix(self.theta), joint.noise(self.theta)[0][level]
+        matrix[np.diag_indices_from(matrix)] -= noise
+        return scale.y_std**2 * matrix, scale.y_std**2 * noise
 
 
-def checked_levels(inputs, targets):
+def checked_levels(
+    inputs: Sequence[npt.ArrayLike], targets: Sequence[npt.ArrayLike]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Levels as float64 (n_t, d) and (n_t,), or an InputError that names the level."""
-    if len(inputs) != len(targets) or not inputs:
+    if len(inputs) != len(targets) or not len(inputs):
         raise InputError(
             f"{len(inputs)} levels of x and {len(targets)} of y: expected one of each per fidelity"
         )
@@ -116,9 +153,17 @@ def _noise_per_level(noise, levels):
 
 
 def fit_cokriging(
-    inputs, targets, *, kernel="rbf", ard=False, noise=None, pooled=False, magnitude=None,
-    base=None, draws=32,
-):  # fmt: skip
+    inputs: Sequence[npt.ArrayLike],
+    targets: Sequence[npt.ArrayLike],
+    *,
+    kernel: str = "rbf",
+    ard: bool = False,
+    noise: float | Sequence[float | None] | None = None,
+    pooled: bool = False,
+    magnitude: Sequence[npt.ArrayLike] | None = None,
+    base: CoKriging | None = None,
+    draws: int = 32,
+) -> CoKriging:
     """Fit co-kriging to fidelity levels ordered from lowest to highest.
 
     inputs: list of (n_t, d); targets: list of (n_t,); one level alone is an ordinary Gaussian
@@ -130,28 +175,24 @@ def fit_cokriging(
     Raises InputError on fewer than two points in a level, NaN, mismatched lengths, a lowest
     level of zero variance, levels that do not overlap, or equal x with different y at noise 0.
     """
-    xs, ys = checked_levels(list(inputs), list(targets))
+    xs, ys = checked_levels(inputs, targets)
     x, y = np.concatenate(xs), np.concatenate(ys)
-    x_mean, x_std = x.mean(axis=0), x.std(axis=0)
-    x_std = np.where(x_std > 1e-12 * np.maximum(np.abs(x_mean), 1.0), x_std, 1.0)
-    if (x == x[0]).all():
-        raise InputError("all rows of x are equal: a model needs inputs that vary")
-    y_std, middle = float(ys[0].std()), float(ys[0].mean())
-    if y_std <= 1e-12 * max(abs(middle), 1e-300):
-        raise InputError(f"the lowest fidelity has zero variance (all {ys[0][0]:.6g}): no signal")
+    scale = Standardiser.of(x, ys[0], name="y of the lowest fidelity")
     # rho scales the mean too, unless the mean dwarfs the signal
-    trend = abs(middle) / y_std
-    y_mean, trend = (middle, 0.0) if trend > LARGEST_TREND else (0.0, trend)
+    trend = abs(scale.y_mean) / scale.y_std
+    if trend > LARGEST_TREND:
+        trend = 0.0
+    else:
+        scale = replace(scale, y_mean=0.0)
     level = np.repeat(np.arange(len(xs)), [len(part) for part in xs])
     if magnitude is not None:
-        magnitude = list(magnitude)
         if len(magnitude) != len(xs):
             raise InputError(f"{len(magnitude)} levels of magnitude: expected {len(xs)}, as of x")
         parts = zip(magnitude, xs, strict=True)
         magnitude = np.concatenate([as_targets(m, len(x), name="magnitude") for m, x in parts])
-        magnitude = magnitude / y_std
+        magnitude = magnitude / scale.y_std
     covariance = JointCovariance(
-        (x - x_mean) / x_std,
+        scale.x_forward(x),
         level,
         kernel=kernel,
         ard=ard,
@@ -169,12 +210,12 @@ def fit_cokriging(
     prior = weak_prior(covariance, d, [len(part) for part in xs], base)
     bounds = fill(covariance, BOUNDS, 0.5 * np.log(d))
     given = np.arange(covariance.layout.size)[covariance.layout.noise][~np.isnan(known)]
-    fixed = np.maximum(known[~np.isnan(known)] / y_std, NUGGET)
+    fixed = np.maximum(known[~np.isnan(known)] / scale.y_std, NUGGET)
     bounds[given] = np.log(fixed)[:, None]
-    z = (y - y_mean) / y_std
+    z = scale.y_forward(y)
     begin = [np.clip(start, *bounds.T) for start in starts(covariance, prior.centre, z, base)]
     # A wrong basin is the larger risk when data are few, and following one then costs little
     keep = 3 if len(z) <= MANY else 2
     begin = rank_starts(covariance, z, begin, prior=prior, keep=keep, spread=False)
     modes = local_maxima(covariance, z, begin, bounds, prior=prior)
-    return CoKriging(covariance, z, modes, prior, bounds, (x_mean, x_std, y_mean, y_std), draws)
+    return CoKriging(covariance, z, modes, prior, bounds, scale, draws)

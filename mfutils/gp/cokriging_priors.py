@@ -5,8 +5,12 @@ Weak priors on the logarithms of all parameters settle it: in units of the sprea
 level they say what "a lower fidelity of the same quantity" means, and little more.
 """
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 
+from mfutils.gp.joint_covariance import JointCovariance, Layout
 from mfutils.gp.kernels import squared_distances
 from mfutils.gp.likelihood import LogNormalPrior
 
@@ -43,19 +47,35 @@ BOUNDS = {
 }
 
 
-def fill(covariance, table, offset):
-    """A row per parameter, from a table by kind of parameter; offset shifts log lengthscales."""
+class Base(Protocol):
+    """What is asked of an earlier `cokriging.CoKriging`."""
+
+    theta: np.ndarray
+    layout: Layout
+
+    def noise_in_units_of_y(self) -> float:
+        """Noise std of the lowest level over the std of its y."""
+
+
+def fill(
+    covariance: JointCovariance,
+    table: dict[str, tuple[float, float] | np.ndarray],
+    offset: float | tuple[float, float],
+) -> np.ndarray:
+    """Rows (p, 2), from a table by kind of parameter; offset shifts log lengthscales."""
     lay = covariance.layout
     out = np.empty((lay.size, 2))
     for s in range(lay.components):
         out[lay.scale[s]] = np.add(table["delta_scale" if s else "scale"], offset)
         out[lay.signal[s]] = table["delta" if s else "signal"]
-    for name in ("rho", "shift", "noise", "relative"):
-        out[getattr(lay, name)] = table[name]
+    out[lay.rho], out[lay.shift] = table["rho"], table["shift"]
+    out[lay.noise], out[lay.relative] = table["noise"], table["relative"]
     return out
 
 
-def weak_prior(covariance, d, counts, base):
+def weak_prior(
+    covariance: JointCovariance, d: int, counts: Sequence[int], base: Base | None
+) -> LogNormalPrior:
     """The weak prior of a joint model with `counts` points per level, in d dimensions.
 
     It is cautious about the delta of every level with few points, and takes a higher level to be
@@ -74,7 +94,9 @@ def weak_prior(covariance, d, counts, base):
     return LogNormalPrior(*table.T)
 
 
-def starts(covariance, centre, z, base):
+def starts(
+    covariance: JointCovariance, centre: np.ndarray, z: np.ndarray, base: Base | None
+) -> list[np.ndarray]:
     """Where to begin: a common law of the levels, a rough delta, and what `base` knows."""
     lay = covariance.layout
     start = centre.copy()

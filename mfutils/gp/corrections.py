@@ -15,62 +15,56 @@ the std of a prediction counts all parts.
 - averaged: the five corrections above the pooled one, mixed with weights 1/variance
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 from mfutils.gp import thesis_corrections
-from mfutils.gp.cokriging import fit_cokriging
+from mfutils.gp.cokriging import CoKriging, fit_cokriging
 from mfutils.gp.inputs import as_inputs, as_targets, check_replicates
 from mfutils.gp.nargp import fit_nargp
 from mfutils.gp.problem import TwoFidelityProblem
 
 __all__ = ["METHODS", "PROTOCOLS", "Correction", "fit_correction", "fit_corrections"]
 
-METHODS = {
-    "thesis": thesis_corrections.METHODS,
-    "maximum-likelihood": (
-        *thesis_corrections.METHODS,
-        "cokriging",
-        "cokriging-proportional",
-        "pooled",
-        "nargp",
-        "averaged",
-    ),
-}
-PROTOCOLS = tuple(METHODS)
-# What "averaged" mixes: every law of the form rho f_l + delta
-_AVERAGED = (
-    "additive",
-    "multiplicative",
-    "comprehensive",
-    "cokriging",
-    "cokriging-proportional",
-)
+# x (m, d) to mean and std, each (m,)
+Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
+@dataclass(frozen=True)
 class Correction:
-    """A fitted correction: `.method`, `.protocol`, `.details` (dict), `.predict(x)`."""
+    """A fitted correction; `details` holds the numbers that its method has, `function` predicts."""
 
-    def __init__(self, method, protocol, predict, columns, **details):
-        self.method, self.protocol, self.details = method, protocol, details
-        self._predict, self._columns = predict, columns
+    method: str
+    protocol: str
+    columns: int
+    function: Predict
+    details: dict = field(default_factory=dict)
 
-    def predict(self, x):
+    def predict(self, x: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Mean and std (m,) of the high-fidelity response at x (m, d).
 
         The std is that of the response itself, free of observation noise: what a correction
         estimates is the truth, not one more noisy reading of it.
         """
-        return self._predict(as_inputs(x, "x", columns=self._columns))
+        return self.function(as_inputs(x, "x", columns=self.columns))
 
 
 def _checked(problem, replicates):
     """The problem with (n, d) inputs, or an InputError that says which fidelity is at fault."""
     values = []
-    for name in ("high", "low"):
+    fidelities = {
+        "high": (problem.x_high, problem.y_high),
+        "low": (problem.x_low, problem.y_low),
+    }
+    for name, (x, y) in fidelities.items():
         try:
-            x = as_inputs(getattr(problem, f"x_{name}"), f"x_{name}")
-            y = as_targets(getattr(problem, f"y_{name}"), len(x), name=f"y_{name}", of=f"x_{name}")
+            x = as_inputs(x, f"x_{name}")
+            y = as_targets(y, len(x), name=f"y_{name}", of=f"x_{name}")
         except InputError as error:
             raise InputError(f"{name} fidelity: {error}") from None
         if (y == y[0]).all():
@@ -95,117 +89,115 @@ def _checked(problem, replicates):
     return TwoFidelityProblem(x_high, y_high, x_low, y_low)
 
 
-class _Likelihood:
-    """The maximum-likelihood methods on one problem; what they share is fitted once."""
+@dataclass(frozen=True)
+class _Shared:
+    """A problem and what its maximum-likelihood corrections share, each fitted when first used."""
 
-    def __init__(self, problem, draws):
-        self.p, self.draws, self._fits = problem, draws, {}
+    problem: TwoFidelityProblem
+    draws: int
 
-    def _once(self, name, make):
-        if name not in self._fits:
-            self._fits[name] = make()
-        return self._fits[name]
+    @cached_property
+    def low(self) -> CoKriging:
+        return fit_cokriging([self.problem.x_low], [self.problem.y_low], draws=self.draws)
 
-    def low(self):
-        return self._once(
-            "low", lambda: fit_cokriging([self.p.x_low], [self.p.y_low], draws=self.draws)
+    @cached_property
+    def smooth(self) -> np.ndarray:
+        """The low fidelity without its noise at the high-fidelity points."""
+        return self.low.predict(self.problem.x_high)[0]
+
+    @cached_property
+    def cokriging(self) -> CoKriging:
+        return self.joint(base=self.low)
+
+    def joint(self, **options) -> CoKriging:
+        """Co-kriging of both fidelities."""
+        p = self.problem
+        return fit_cokriging([p.x_low, p.x_high], [p.y_low, p.y_high], draws=self.draws, **options)
+
+
+def _high_alone(shared):
+    p = shared.problem
+    return _of(fit_cokriging([p.x_high], [p.y_high], draws=shared.draws))
+
+
+def _additive(shared):
+    return _with_rho(shared, 1.0)
+
+
+def _comprehensive(shared):
+    smooth = shared.smooth
+    return _with_rho(shared, float(smooth @ shared.problem.y_high / (smooth @ smooth)))
+
+
+def _with_rho(shared, rho):
+    low, p = shared.low, shared.problem
+    delta = _small_gp(p.x_high, p.y_high - rho * shared.smooth, None, shared.draws)
+
+    def predict(x):
+        (base, base_std), (shift, shift_std) = low.predict(x), delta(x)
+        return rho * base + shift, np.hypot(rho * base_std, shift_std)
+
+    return predict, {"rho": rho}
+
+
+def _multiplicative(shared):
+    low, smooth, p = shared.low, shared.smooth, shared.problem
+    # No ratio is trusted below a hundredth of the usual size of the response
+    floor = 0.01 * float(np.sqrt(np.mean(np.square(smooth))))
+    size = np.maximum(np.abs(smooth), floor)
+    ratio = p.y_high * np.sign(smooth) / size
+    rho = _small_gp(p.x_high, ratio, np.median(size) / size, shared.draws)
+
+    def predict(x):
+        (base, base_std), (factor, factor_std) = low.predict(x), rho(x)
+        std = np.sqrt(
+            np.square(base * factor_std)
+            + np.square(factor * base_std)
+            + np.square(base_std * factor_std)
         )
+        return base * factor, std
 
-    def fit(self, method):
-        """(predict function, details) of one method."""
-        return self._once((method,), getattr(self, method.replace("-", "_")))
+    return predict, {"guarded": int((np.abs(smooth) < floor).sum())}
 
-    def hf_only(self):
-        fit = fit_cokriging([self.p.x_high], [self.p.y_high], draws=self.draws)
-        return fit.predict, {"hyperparameters": fit.hyperparameters}
 
-    def additive(self):
-        return self._with_rho(1.0)
+def _cokriging(shared):
+    return _of(shared.cokriging)
 
-    def comprehensive(self):
-        smooth = self.low().predict(self.p.x_high)[0]
-        return self._with_rho(float(smooth @ self.p.y_high / (smooth @ smooth)))
 
-    def _with_rho(self, rho):
-        low, smooth = self.low(), self.low().predict(self.p.x_high)[0]
-        delta = _small_gp(self.p.x_high, self.p.y_high - rho * smooth, None, self.draws)
+def _cokriging_proportional(shared):
+    plain, p = shared.cokriging, shared.problem
+    size = [np.abs(plain.predict(x, level=t)[0]) for t, x in enumerate((p.x_low, p.x_high))]
+    return _of(shared.joint(base=plain, magnitude=size))
 
-        def predict(x):
-            (base, base_std), (shift, shift_std) = low.predict(x), delta(x)
-            return rho * base + shift, np.hypot(rho * base_std, shift_std)
 
-        return predict, {"rho": rho}
+def _pooled(shared):
+    return _of(shared.joint(base=shared.low, pooled=True))
 
-    def multiplicative(self):
-        low, smooth = self.low(), self.low().predict(self.p.x_high)[0]
-        # No ratio is trusted below a hundredth of the usual size of the response
-        floor = 0.01 * float(np.sqrt(np.mean(np.square(smooth))))
-        size = np.maximum(np.abs(smooth), floor)
-        ratio = self.p.y_high * np.sign(smooth) / size
-        rho = _small_gp(self.p.x_high, ratio, np.median(size) / size, self.draws)
 
-        def predict(x):
-            (base, base_std), (factor, factor_std) = low.predict(x), rho(x)
-            std = np.sqrt(
-                np.square(base * factor_std)
-                + np.square(factor * base_std)
-                + np.square(base_std * factor_std)
-            )
-            return base * factor, std
+def _nargp(shared):
+    p = shared.problem
+    fit = fit_nargp([p.x_low, p.x_high], [p.y_low, p.y_high], low=shared.low, draws=shared.draws)
+    return fit.predict, {}
 
-        guarded = int((np.abs(smooth) < floor).sum())
-        return predict, {"guarded": guarded}
 
-    def _joint(self, **options):
-        return fit_cokriging(
-            [self.p.x_low, self.p.x_high],
-            [self.p.y_low, self.p.y_high],
-            draws=self.draws,
-            **options,
-        )
+def _of(fit):
+    """(predict function, details) of a co-kriging."""
+    return fit.predict, {"hyperparameters": fit.hyperparameters}
 
-    def _plain(self):
-        return self._once("cokriging", lambda: self._joint(base=self.low()))
 
-    def cokriging(self):
-        fit = self._plain()
-        return fit.predict, {"hyperparameters": fit.hyperparameters}
+def _average(parts):
+    """predict(x) of the mixture of predict functions with weights 1 / variance."""
 
-    def cokriging_proportional(self):
-        plain = self._plain()
-        size = [
-            np.abs(plain.predict(x, level=t)[0])
-            for t, x in enumerate((self.p.x_low, self.p.x_high))
-        ]
-        fit = self._joint(base=plain, magnitude=size)
-        return fit.predict, {"hyperparameters": fit.hyperparameters}
+    def predict(x):
+        means, stds = (np.array(part) for part in zip(*(p(x) for p in parts), strict=True))
+        precision = 1.0 / np.maximum(np.square(stds), np.finfo(float).tiny)
+        weights = precision / precision.sum(axis=0)
+        mean = (weights * means).sum(axis=0)
+        # A mixture: the spread between the methods is part of the uncertainty
+        variance = (weights * (np.square(stds) + np.square(means - mean))).sum(axis=0)
+        return mean, np.sqrt(variance)
 
-    def pooled(self):
-        fit = self._joint(base=self.low(), pooled=True)
-        return fit.predict, {"hyperparameters": fit.hyperparameters}
-
-    def nargp(self):
-        fit = fit_nargp(
-            [self.p.x_low, self.p.x_high],
-            [self.p.y_low, self.p.y_high],
-            low=self.low(),
-            draws=self.draws,
-        )
-        return fit.predict, {}
-
-    def averaged(self):
-        parts = [self.fit(method)[0] for method in _AVERAGED]
-
-        def predict(x):
-            means, stds = (np.array(part) for part in zip(*(p(x) for p in parts), strict=True))
-            precision = 1.0 / np.maximum(np.square(stds), np.finfo(float).tiny)
-            weights = precision / precision.sum(axis=0)
-            mean = (weights * means).sum(axis=0)
-            # A mixture: the spread between the methods is part of the uncertainty
-            variance = (weights * (np.square(stds) + np.square(means - mean))).sum(axis=0)
-            return mean, np.sqrt(variance)
-
-        return predict, {"methods": _AVERAGED}
+    return predict
 
 
 def _small_gp(x, y, relative, draws):
@@ -220,8 +212,46 @@ def _small_gp(x, y, relative, draws):
     return fit_cokriging([x], [y], magnitude=magnitude, draws=draws).predict
 
 
-def _thesis(problem, methods):
-    fits = thesis_corrections.fit_thesis(problem, methods)
+# name -> function of a _Shared to (predict function, details)
+_LIKELIHOOD = {
+    "hf-only": _high_alone,
+    "additive": _additive,
+    "multiplicative": _multiplicative,
+    "comprehensive": _comprehensive,
+    "cokriging": _cokriging,
+    "cokriging-proportional": _cokriging_proportional,
+    "pooled": _pooled,
+    "nargp": _nargp,
+}
+# What "averaged" mixes: every law of the form rho f_l + delta
+_AVERAGED = (
+    "additive",
+    "multiplicative",
+    "comprehensive",
+    "cokriging",
+    "cokriging-proportional",
+)
+METHODS = {
+    "thesis": thesis_corrections.METHODS,
+    "maximum-likelihood": (*_LIKELIHOOD, "averaged"),
+}
+PROTOCOLS = tuple(METHODS)
+
+
+def _fit_likelihood(problem, methods, draws):
+    """{method: (predict function, details)} of the maximum-likelihood protocol."""
+    shared = _Shared(problem, draws)
+    averaged = _AVERAGED if "averaged" in methods else ()
+    single = [name for name in _LIKELIHOOD if name in methods or name in averaged]
+    fits = {name: _LIKELIHOOD[name](shared) for name in single}
+    if averaged:
+        average = _average([fits[name][0] for name in averaged])
+        fits["averaged"] = average, {"methods": averaged}
+    return {method: fits[method] for method in methods}
+
+
+def _fit_thesis(problem, methods):
+    """The same of the thesis protocol."""
 
     def predictor(surrogate):
         return lambda x: (surrogate.predict(x), surrogate.predict_std(x))
@@ -231,17 +261,24 @@ def _thesis(problem, methods):
             predictor(fit.surrogate),
             {"alpha": fit.alpha, "lengthscale": fit.surrogate.lengthscale, "rho": fit.rho},
         )
-        for method, fit in fits.items()
+        for method, fit in thesis_corrections.fit_thesis(problem, methods).items()
     }
 
 
-def fit_corrections(problem, methods=None, *, protocol, replicates="error", draws=32):
+def fit_corrections(
+    problem: TwoFidelityProblem,
+    methods: Sequence[str] | None = None,
+    *,
+    protocol: str,
+    replicates: str = "error",
+    draws: int = 32,
+) -> dict[str, Correction]:
     """Fit several methods on one problem, sharing what they share: {method: Correction}.
 
-    problem: anything with x_high, y_high, x_low, y_low. methods: names of METHODS[protocol], by
-    default all. replicates: "error" refuses equal x with different y in one fidelity, "keep"
-    lets the learned noise explain them (maximum-likelihood only). draws: hyperparameter draws
-    behind the std (0: the mode alone). Raises InputError on bad data, naming the fidelity.
+    methods: names of METHODS[protocol], by default all. replicates: "error" refuses equal x with
+    different y in one fidelity, "keep" lets the learned noise explain them (maximum-likelihood
+    only). draws: hyperparameter draws behind the std (0: the mode alone). Raises InputError on bad
+    data, naming the fidelity.
     """
     if protocol not in METHODS:
         raise InputError(f"unknown protocol {protocol!r}: expected {' or '.join(PROTOCOLS)}")
@@ -259,18 +296,24 @@ def fit_corrections(problem, methods=None, *, protocol, replicates="error", draw
         )
     problem = _checked(problem, replicates)
     if protocol == "thesis":
-        fits = _thesis(problem, methods)
+        fits = _fit_thesis(problem, methods)
     else:
-        shared = _Likelihood(problem, draws)
-        fits = {method: shared.fit(method) for method in methods}
+        fits = _fit_likelihood(problem, methods, draws)
     columns = problem.x_high.shape[1]
     return {
-        method: Correction(method, protocol, predict, columns, **details)
+        method: Correction(method, protocol, columns, predict, details)
         for method, (predict, details) in fits.items()
     }
 
 
-def fit_correction(method, problem, *, protocol, replicates="error", draws=32):
+def fit_correction(
+    method: str,
+    problem: TwoFidelityProblem,
+    *,
+    protocol: str,
+    replicates: str = "error",
+    draws: int = 32,
+) -> Correction:
     """Fit one correction; see `fit_corrections`. Returns a Correction with `.predict(x)`."""
     fits = fit_corrections(
         problem, (method,), protocol=protocol, replicates=replicates, draws=draws

@@ -6,19 +6,30 @@ standardised, and the noise is fitted with everything else: the posterior std at
 then that of an observation. Exact up to `EXACT_POINTS`, with inducing points beyond.
 """
 
-import time
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
-from mfutils.gp.exact import fit_gp
+from mfutils.gp.exact import GaussianProcess, fit_gp
 
-__all__ = ["EXACT_POINTS", "fit_descriptor_gp", "process"]
+if TYPE_CHECKING:
+    from mfutils.gp.sparse import SparseGaussianProcess
+
+__all__ = ["EXACT_POINTS", "fit_descriptor_gp"]
 
 EXACT_POINTS = 3000
 
 
-def fit_descriptor_gp(descriptors, target, *, kernel="rbf", inducing=200, seed=0):
+def fit_descriptor_gp(
+    descriptors: npt.ArrayLike,
+    target: npt.ArrayLike,
+    *,
+    kernel: str = "rbf",
+    inducing: int = 200,
+    seed: int = 0,
+) -> "GaussianProcess | SparseGaussianProcess":
     """A fitted process of descriptors (n, d) and targets (n,), by maximum likelihood.
 
     Returns a `mfutils.gp.exact.GaussianProcess`, and beyond EXACT_POINTS rows a
@@ -39,23 +50,3 @@ def fit_descriptor_gp(descriptors, target, *, kernel="rbf", inducing=200, seed=0
     from mfutils.gp.sparse import fit_sparse_gp  # GPyTorch takes a second to import
 
     return fit_sparse_gp(descriptors, target, kernel=kernel, inducing=inducing, seed=seed)
-
-
-def process(*, descriptor_drawn, target_drawn, descriptor_test, seed=0):
-    """The process of one network as a job for `sweep.run`: plain arrays in and out.
-
-    Fitted to descriptor_drawn (n, d) and target_drawn (n,), asked at descriptor_test (m, d).
-    Returns a dict: gp_mean, gp_std and gp_std_noiseless (m,) in the unit of the target, the fitted
-    noise_std, and gp_cpu_seconds, what the fit cost.
-    """
-    start = time.process_time()
-    fitted = fit_descriptor_gp(descriptor_drawn, target_drawn, seed=seed)
-    seconds = time.process_time() - start
-    mean, std = fitted.predict(descriptor_test)
-    return {
-        "gp_mean": mean,
-        "gp_std": std,
-        "gp_std_noiseless": fitted.predict(descriptor_test, noiseless=True)[1],
-        "gp_noise_std": fitted.hyperparameters["noise_std"],
-        "gp_cpu_seconds": seconds,
-    }

@@ -11,10 +11,11 @@ import warnings
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.gp.inputs import Standardiser, as_inputs, as_noise, as_targets, check_replicates
-from mfutils.gp.kernels import Stationary, make_kernel
-from mfutils.gp.likelihood import LogNormalPrior, factorise, log_likelihood, maximise, rank_starts
+from mfutils.gp.kernels import Noisy, Scaled, Stationary, make_kernel
+from mfutils.gp.likelihood import LogNormalPrior, factorise, maximise, rank_starts
 
 __all__ = ["DegenerateFitWarning", "GaussianProcess", "fit_gp"]
 
@@ -35,38 +36,19 @@ class DegenerateFitWarning(UserWarning):
     """The data support no better than a degenerate Gaussian process, even under weak priors."""
 
 
-class _Covariance:
+class _Covariance(Noisy):
     """s^2 R(lengthscale) + noise; theta = (log l..., log s, log noise), the last two optional."""
 
     def __init__(self, x, kernel, ard, noise_variance):
-        self.kernel = make_kernel(kernel, x, ard=ard)
-        self.n_lengthscales = self.kernel.n_parameters
+        self.shape = make_kernel(kernel, x, ard=ard)
+        self.n_lengthscales = self.shape.n_parameters
         # A linear kernel with one scale per feature has no amplitude left to fit
         self.has_signal = not (kernel == "linear" and self.n_lengthscales)
-        self.noise_variance = noise_variance
-        self.n_parameters = self.n_lengthscales + self.has_signal + (noise_variance is None)
+        super().__init__(Scaled(self.shape) if self.has_signal else self.shape, noise_variance)
 
-    def split(self, theta):
-        """(log lengthscales, signal variance, noise variance (scalar or (n,)))."""
-        m = self.n_lengthscales
-        signal = float(np.exp(2.0 * theta[m])) if self.has_signal else 1.0
-        noise = self.noise_variance
-        return theta[:m], signal, float(np.exp(2.0 * theta[-1])) if noise is None else noise
-
-    def matrix(self, theta):
-        log_l, self._signal, self._noise = self.split(theta)
-        self._shape = self.kernel.matrix(log_l)
-        out = self._signal * self._shape
-        out[np.diag_indices_from(out)] += self._noise
-        return out
-
-    def contract(self, weight):
-        parts = [self._signal * self.kernel.contract(weight)]
-        if self.has_signal:
-            parts.append([2.0 * self._signal * np.vdot(weight, self._shape)])
-        if self.noise_variance is None:
-            parts.append([2.0 * self._noise * np.trace(weight)])
-        return np.concatenate(parts)
+    def signal(self, theta):
+        """Signal variance, in units of the variance of y."""
+        return float(np.exp(2.0 * theta[self.n_lengthscales])) if self.has_signal else 1.0
 
     def bounds(self, centre):
         """(p, 2) bounds of the log parameters."""
@@ -106,26 +88,34 @@ class GaussianProcess:
     that was refitted under weak priors).
     """
 
-    def __init__(self, covariance, theta, z, scale, *, diagnosis=""):
+    def __init__(
+        self,
+        covariance: _Covariance,
+        theta: np.ndarray,
+        z: np.ndarray,
+        scale: Standardiser,
+        *,
+        diagnosis: str = "",
+    ):
         self._covariance, self._theta, self._scale = covariance, theta, scale
-        self._log_l, self._signal, self._noise = covariance.split(theta)
+        self._lengths = np.exp(theta[: covariance.n_lengthscales])
+        self._noise = covariance.noise(theta)
         self._factor = factorise(covariance.matrix(theta))
         self._z = z
         self._alpha = self._factor.solve(z)
-        value, _ = log_likelihood(covariance, theta, z, gradient=False)
-        self.log_marginal_likelihood = value - len(z) * float(np.log(scale.y_std))
+        in_units = self._factor.log_density(z, self._alpha)
+        self.log_marginal_likelihood = in_units - len(z) * float(np.log(scale.y_std))
         self.diagnosis = diagnosis
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> dict[str, float | np.ndarray]:
         """Fitted values in the units of x and y; the lengthscale is (d,) when d > 1."""
         y_std, x_std = self._scale.y_std, self._scale.x_std
-        scale = np.exp(self._log_l) if len(self._log_l) else np.ones(1)
-        length = np.broadcast_to(scale, x_std.shape) * x_std
-        signal = float(np.sqrt(self._signal)) * y_std
+        length = (self._lengths if len(self._lengths) else np.ones(1)) * x_std
+        signal = float(np.sqrt(self._covariance.signal(self._theta))) * y_std
         noise = np.sqrt(self._noise) * y_std
         out = {"mean": self._scale.y_mean, "noise_std": noise if np.ndim(noise) else float(noise)}
-        if isinstance(self._covariance.kernel, Stationary):
+        if isinstance(self._covariance.shape, Stationary):
             out["lengthscale"] = float(length[0]) if len(length) == 1 else length
             out["signal_std"] = signal
         else:
@@ -133,21 +123,27 @@ class GaussianProcess:
             out["weight_std"] = float(weight[0]) if len(weight) == 1 else weight
         return out
 
-    def predict(self, x_new, noiseless=False, *, noise=None, chunk=4000):
+    def predict(
+        self,
+        x_new: npt.ArrayLike,
+        noiseless: bool = False,
+        *,
+        noise: npt.ArrayLike | None = None,
+        chunk: int = 4000,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Posterior mean and standard deviation at x_new (m, d), each (m,), in the units of y.
 
         The std includes observation noise unless noiseless. `noise` (std, scalar or (m,)) is the
         noise at the new points; by default the fitted or given one, and for noise given per point
         its root mean square.
         """
-        scale = self._scale
+        scale, covariance = self._scale, self._covariance
         x_new = scale.x_forward(as_inputs(x_new, "x_new", columns=len(scale.x_std)))
         mean, variance = np.empty(len(x_new)), np.empty(len(x_new))
-        kernel = self._covariance.kernel
         for first in range(0, len(x_new), chunk):
             part = slice(first, first + chunk)
-            cross = self._signal * kernel.cross(self._log_l, x_new[part])
-            prior = self._signal * kernel.diagonal(self._log_l, x_new[part])
+            cross = covariance.cross(self._theta, x_new[part])
+            prior = covariance.diagonal(self._theta, x_new[part])
             mean[part] = cross @ self._alpha
             variance[part] = prior - np.square(self._factor.half_solve(cross.T)).sum(axis=0)
         # Rounding can leave -1e-16 at a noise-free training point
@@ -158,25 +154,25 @@ class GaussianProcess:
             else:
                 extra = as_noise(noise, len(x_new), "x_new") ** 2
             variance = variance + extra
-        return scale.y_mean + scale.y_std * mean, np.sqrt(variance)
+        return scale.y_back(mean), np.sqrt(variance)
 
-    def leave_one_out(self):
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Closed-form leave-one-out predictions of the training targets: (mean, std), each (n,).
 
         Hyperparameters stay those of the full fit; std includes observation noise.
         """
         variance = 1.0 / np.diagonal(self._factor.inverse())
         mean = self._z - self._alpha * variance
-        return self._scale.y_mean + self._scale.y_std * mean, self._scale.y_std * np.sqrt(variance)
+        return self._scale.y_back(mean), self._scale.y_std * np.sqrt(variance)
 
     def _diagnose(self):
         """Why this optimum is degenerate, or an empty string."""
         fitted = self._z - self._noise * self._alpha
-        lengths = np.exp(self._log_l)
-        if isinstance(self._covariance.kernel, Stationary):
-            shape = self._covariance.kernel.matrix(self._log_l).copy()
-            np.fill_diagonal(shape, 0.0)
-            if np.median(shape.max(axis=1)) < NEIGHBOUR_FLOOR:
+        lengths, shape = self._lengths, self._covariance.shape
+        if isinstance(shape, Stationary):
+            correlation = shape.matrix(self._theta[: len(lengths)]).copy()
+            np.fill_diagonal(correlation, 0.0)
+            if np.median(correlation.max(axis=1)) < NEIGHBOUR_FLOOR:
                 return f"lengthscale collapsed to {lengths.min():.2g} (standardised)"
         if fitted.var() < EXPLAINED_FLOOR * self._z.var():
             exploded = len(lengths) and lengths.min() > 100.0 * np.sqrt(len(self._scale.x_std))
@@ -186,7 +182,15 @@ class GaussianProcess:
         return ""
 
 
-def fit_gp(x, y, *, kernel="rbf", ard=False, noise=None, seed=0):
+def fit_gp(
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    kernel: str = "rbf",
+    ard: bool = False,
+    noise: npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> GaussianProcess:
     """Fit a Gaussian process to x (n, d), y (n,) by maximum marginal likelihood.
 
     kernel: rbf (eq 2.5), matern32, matern52 or linear. ard: one lengthscale per feature.
@@ -200,7 +204,7 @@ def fit_gp(x, y, *, kernel="rbf", ard=False, noise=None, seed=0):
     if noise is not None:
         noise = as_noise(noise, len(x), "y")
         check_replicates(x, y, noise)
-    scale = Standardiser(x, y)
+    scale = Standardiser.of(x, y)
     inputs, z = scale.x_forward(x), scale.y_forward(y)
     variance = None if noise is None else np.square(noise / scale.y_std)
     covariance = _Covariance(inputs, kernel, ard, variance)

@@ -6,13 +6,21 @@ the inverse Hessian as covariance proposes a few quasi-random draws, and importa
 for what is not Gaussian. The same draws estimate the evidence p(y), by which models are weighed.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.stats import norm, qmc
 
 from mfutils.errors import InputError
-from mfutils.gp.likelihood import LOG_2PI, factorise, log_likelihood
+from mfutils.gp.likelihood import (
+    LOG_2PI,
+    Covariance,
+    LogNormalPrior,
+    factorise,
+    log_likelihood,
+)
 
 __all__ = ["Draws", "MixturePosterior", "hyperparameter_draws"]
 
@@ -28,7 +36,18 @@ _NEGLIGIBLE = 6.0
 _EFFECTIVE = 0.25
 
 
-class Draws(NamedTuple):
+class Predictive(Covariance, Protocol):
+    """A covariance that can be asked about new points, perhaps of one of several functions."""
+
+    def cross(self, theta: np.ndarray, x_new: np.ndarray, *target: int) -> np.ndarray:
+        """Covariance of the target at x_new (m, d) with the data: (m, n)."""
+
+    def diagonal(self, theta: np.ndarray, x_new: np.ndarray, *target: int) -> np.ndarray:
+        """Prior variance of the target at x_new: (m,)."""
+
+
+@dataclass(frozen=True)
+class Draws:
     """theta (s, p), weights (s,) that sum to one, log evidence of the model, and its mode (p,)."""
 
     theta: np.ndarray
@@ -83,14 +102,21 @@ def _peaks(posterior, modes, bounds, widest):
     ]
 
 
-def hyperparameter_draws(covariance, y, modes, prior, bounds, *, draws=32):
+def hyperparameter_draws(
+    covariance: Covariance,
+    y: np.ndarray,
+    modes: Sequence[np.ndarray],
+    prior: LogNormalPrior,
+    bounds: np.ndarray,
+    *,
+    draws: int = 32,
+) -> Draws:
     """Importance-weighted draws of the hyperparameters around their posterior modes, each (p,).
 
     bounds (p, 2): a parameter that the fit left at a bound stays there in all draws, for there the
     likelihood has a slope and no width. draws: a power of two; 0 returns the heaviest mode alone,
     with the Laplace estimate of the evidence.
     """
-
     if draws < 0 or draws & (draws - 1):
         raise InputError(f"draws is {draws}: expected 0 or a power of two such as 32")
 
@@ -142,24 +168,27 @@ def _tempered(log_ratio):
 class MixturePosterior:
     """The posterior of the latent functions under weighted hyperparameter draws."""
 
-    def __init__(self, covariance, y, draws):
+    def __init__(self, covariance: Predictive, y: np.ndarray, draws: Draws):
         self._covariance, self._y, self._draws = covariance, y, draws
         keep = len(draws.theta) * len(y) ** 2 <= _KEPT_ENTRIES
         self._kept = [self._solve(theta) for theta in draws.theta] if keep else None
 
     def _solve(self, theta):
-        factor = factorise(self._covariance.matrix(theta))
+        factor = factorise(self._covariance.evaluate(theta)[0])
         return factor, factor.solve(self._y)
 
-    def predict(self, x_new, target=0):
-        """Mean and variance (m,) of f_target at x_new (m, d), both averaged over the draws."""
+    def predict(self, x_new: np.ndarray, *target: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance (m,) at x_new (m, d), both averaged over the draws.
+
+        target: the number of the function, where the covariance has several.
+        """
         means, variances = [], []
         for index, theta in enumerate(self._draws.theta):
             factor, alpha = self._kept[index] if self._kept else self._solve(theta)
-            cross = self._covariance.cross(theta, x_new, target)
+            cross = self._covariance.cross(theta, x_new, *target)
             means.append(cross @ alpha)
             reduction = np.square(factor.half_solve(cross.T)).sum(axis=0)
-            variances.append(self._covariance.diagonal(theta, x_new, target) - reduction)
+            variances.append(self._covariance.diagonal(theta, x_new, *target) - reduction)
         means, variances = np.array(means), np.maximum(variances, 0.0)
         mean = self._draws.weights @ means
         return mean, self._draws.weights @ (variances + np.square(means - mean))

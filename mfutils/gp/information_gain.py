@@ -1,6 +1,6 @@
 """What a measurement tells about a set of targets, per cost, in closed form (section 5.2, 3).
 
-Items are values that could be bought: a crystal at a fidelity. Under a Gaussian process with fixed
+Items are values that could be bought: a point at a fidelity. Under a Gaussian process with fixed
 hyperparameters their joint covariance S is known before anything is bought, and buying item j with
 noise variance v changes it by a rank-one update, S <- S - S_j S_j' / (S_jj + v). So, for targets T,
 
@@ -8,15 +8,17 @@ noise variance v changes it by a rank-one update, S <- S - S_j S_j' / (S_jj + v)
     information          I(y_j; f_T) = 1/2 log (S_jj + v) / (S_jj|T + v)       in nats,
 
 where S|T is the covariance once the targets are known too. Both take every fidelity alike: a cheap
-value counts by what it says about the expensive one. No label enters, so as long as the
-hyperparameters stay, the choice could be made before the first measurement.
+value counts by what it says about the expensive one (`CoKriging.prior_covariance` gives S). No
+label enters, so as long as the hyperparameters stay, the choice could be made before the first
+measurement.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 
-__all__ = ["RULES", "Design", "prior_covariance"]
+__all__ = ["RULES", "Design"]
 
 RULES = ("variance", "variance reduction", "information")
 # Share of the prior variance that a target keeps when it counts as known: smooth kernels are
@@ -27,12 +29,18 @@ _JITTER = 1e-6
 class Design:
     """Posterior covariance of items, updated as they are bought.
 
-    covariance (n, n) of the noise-free values in eV^2, noise (n,) variances of a measurement, cost
+    covariance (n, n) of the noise-free values, noise (n,) variances of a measurement, cost
     (n,) > 0, targets: numbers of the items to learn about. Raises InputError for shapes that do
     not fit, costs that are not positive, negative noise or no targets.
     """
 
-    def __init__(self, covariance, noise, cost, targets):
+    def __init__(
+        self,
+        covariance: npt.ArrayLike,
+        noise: npt.ArrayLike,
+        cost: npt.ArrayLike,
+        targets: npt.ArrayLike,
+    ):
         self.covariance = np.array(covariance, dtype=float)
         n = len(self.covariance)
         self.noise, self.cost = np.asarray(noise, dtype=float), np.asarray(cost, dtype=float)
@@ -51,15 +59,15 @@ class Design:
         for target in self.targets:
             _update(self._informed, target, self._floor)
 
-    def buy(self, item):
+    def buy(self, item: int | np.integer) -> None:
         """Account for a measurement of the item; its value is not needed."""
         for matrix in (self.covariance, self._informed):
             _update(matrix, item, max(self.noise[item], self._floor))
 
-    def score(self, rule):
+    def score(self, rule: str) -> np.ndarray:
         """What each item (n,) is worth, not yet per cost.
 
-        "variance" is the variance of the measurement itself, eV^2, "variance reduction" and
+        "variance" is the variance of the value itself, "variance reduction" and
         "information" are those of the module. Raises InputError for an unknown rule.
         """
         noise = np.maximum(self.noise, self._floor)
@@ -73,7 +81,7 @@ class Design:
             return 0.5 * np.log(np.maximum(total / rest, 1.0))
         raise InputError(f"rule is {rule!r}: expected one of {', '.join(RULES)}")
 
-    def greedy(self, rule, available, budget):
+    def greedy(self, rule: str, available: npt.ArrayLike, budget: float) -> list[int]:
         """Buy the available item of the largest score per cost until nothing fits the budget.
 
         available (n,) bool. Returns the items in order; they are bought in this design.
@@ -93,28 +101,3 @@ def _update(matrix, item, noise):
     """Condition a covariance on a measurement, in place."""
     column = matrix[item].copy()
     matrix -= np.outer(column, column / (column[item] + noise))
-
-
-def prior_covariance(model, x, level):
-    """Covariance (n, n) of the noise-free values of a fitted `cokriging.CoKriging`, eV^2.
-
-    x (n, d) in the units of the fit, level (n,) from 0 for the lowest. Also returns the noise
-    variance (n,) of a measurement at each item. Hyperparameters are those of the mode.
-    """
-    from mfutils.gp.joint_covariance import JointCovariance
-
-    x_mean, x_std, _, y_std = model._scale
-    level = np.asarray(level)
-    if level.min() < 0 or level.max() != model.levels - 1:
-        raise InputError(f"levels reach {level.max()}: expected 0 to {model.levels - 1}, all used")
-    fitted = model._covariance
-    joint = JointCovariance(
-        (np.asarray(x, dtype=float) - x_mean) / x_std,
-        level,
-        kernel="rbf",
-        trend=fitted.trend,
-    )
-    matrix = joint.matrix(model.theta)
-    noise = joint.noise(model.theta)[0][level]
-    matrix[np.diag_indices_from(matrix)] -= noise
-    return y_std**2 * matrix, y_std**2 * noise

@@ -4,14 +4,17 @@ Standardising is what makes one starting point (lengthscale near sqrt(d), signal
 every data set. The checks turn data that no model can use into one-line errors.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 
 __all__ = ["Standardiser", "as_inputs", "as_noise", "as_targets", "check_replicates"]
 
 
-def as_inputs(x, name, *, columns=None):
+def as_inputs(x: npt.ArrayLike, name: str, *, columns: int | None = None) -> np.ndarray:
     """x as float64 (n, d); a vector is one column. Raises InputError on NaN or a wrong width."""
     x = np.asarray(x, dtype=float)
     if x.ndim == 1:
@@ -24,7 +27,7 @@ def as_inputs(x, name, *, columns=None):
     return np.ascontiguousarray(x)
 
 
-def as_targets(y, n, *, name="y", of="x"):
+def as_targets(y: npt.ArrayLike, n: int, *, name: str = "y", of: str = "x") -> np.ndarray:
     """y as float64 (n,). Raises InputError on another length, NaN or fewer than two points."""
     y = np.asarray(y, dtype=float)
     if y.ndim == 2 and y.shape[1] == 1:
@@ -39,7 +42,7 @@ def as_targets(y, n, *, name="y", of="x"):
     return y
 
 
-def as_noise(noise, n, of):
+def as_noise(noise: npt.ArrayLike, n: int, of: str) -> float | np.ndarray:
     """Noise std as a float or float64 (n,). Raises InputError when negative or of wrong length."""
     noise = np.asarray(noise, dtype=float)
     if noise.ndim > 1 or (noise.ndim == 1 and len(noise) != n):
@@ -49,7 +52,9 @@ def as_noise(noise, n, of):
     return float(noise) if noise.ndim == 0 else noise
 
 
-def check_replicates(x, y, noise=0.0, *, name="x"):
+def check_replicates(
+    x: np.ndarray, y: np.ndarray, noise: float | np.ndarray = 0.0, *, name: str = "x"
+) -> None:
     """Raise InputError when equal rows of x carry different y although both are noise-free."""
     noise = np.broadcast_to(noise, y.shape)
     order = np.lexsort(x.T)
@@ -74,23 +79,35 @@ def _check_finite(values, name):
         )
 
 
+@dataclass(frozen=True)
 class Standardiser:
     """Mean and std of each feature of x (n, d) and of y (n,); constant features keep scale 1."""
 
-    def __init__(self, x, y):
-        self.x_mean, self.x_std = x.mean(axis=0), x.std(axis=0)
-        constant = self.x_std <= 1e-12 * np.maximum(np.abs(self.x_mean), 1.0)
+    x_mean: np.ndarray
+    x_std: np.ndarray
+    y_mean: float
+    y_std: float
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray, *, name: str = "y") -> "Standardiser":
+        """That of x (n, d) and y (m,). Raises InputError when all rows or all of y are equal."""
+        x_mean, x_std = x.mean(axis=0), x.std(axis=0)
+        constant = x_std <= 1e-12 * np.maximum(np.abs(x_mean), 1.0)
         if constant.all():
             raise InputError("all rows of x are equal: a model needs inputs that vary")
-        self.x_std = np.where(constant, 1.0, self.x_std)
-        self.y_mean, self.y_std = float(y.mean()), float(y.std())
-        if self.y_std <= 1e-12 * max(abs(self.y_mean), 1e-300):
-            raise InputError(f"y has zero variance (all {y[0]:.6g}): there is nothing to fit")
+        y_mean, y_std = float(y.mean()), float(y.std())
+        if y_std <= 1e-12 * max(abs(y_mean), 1e-300):
+            raise InputError(f"{name} has zero variance (all {y[0]:.6g}): there is nothing to fit")
+        return cls(x_mean, np.where(constant, 1.0, x_std), y_mean, y_std)
 
-    def x_forward(self, x):
+    def x_forward(self, x: np.ndarray) -> np.ndarray:
         """Standardised inputs (n, d)."""
         return (x - self.x_mean) / self.x_std
 
-    def y_forward(self, y):
+    def y_forward(self, y: np.ndarray) -> np.ndarray:
         """Standardised targets (n,)."""
         return (y - self.y_mean) / self.y_std
+
+    def y_back(self, z: np.ndarray) -> np.ndarray:
+        """Targets (n,) in their own unit from standardised ones."""
+        return self.y_mean + self.y_std * z

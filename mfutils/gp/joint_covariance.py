@@ -9,7 +9,7 @@ not be nested: the covariance is defined for any set of points at any levels. Wi
 
 import numpy as np
 
-from mfutils.gp.kernels import make_kernel
+from mfutils.gp.kernels import Pullback, make_kernel
 
 __all__ = ["JointCovariance", "Layout"]
 
@@ -22,9 +22,10 @@ class Layout:
     then, with proportional noise, per level the log of its relative part.
     """
 
-    def __init__(self, levels, lengthscales, *, pooled=False, proportional=False):
+    def __init__(
+        self, levels: int, lengthscales: int, *, pooled: bool = False, proportional: bool = False
+    ):
         self.levels, self.components = levels, 1 if pooled else levels
-        self.width = lengthscales
         at = 0
         self.scale, self.signal = [], []
         for _ in range(self.components):
@@ -39,7 +40,7 @@ class Layout:
         self.relative = slice(at, at + (levels if proportional else 0))
         self.size = self.relative.stop
 
-    def factors(self, theta):
+    def factors(self, theta: np.ndarray) -> np.ndarray:
         """c (levels, components): how much of component s enters level t."""
         rho = theta[self.rho]
         out = np.zeros((self.levels, self.components))
@@ -48,7 +49,7 @@ class Layout:
                 out[t, s] = np.prod(rho[s:t])
         return out
 
-    def factors_by_rho(self, theta):
+    def factors_by_rho(self, theta: np.ndarray) -> np.ndarray:
         """d c / d rho: (number of rho, levels, components)."""
         rho = theta[self.rho]
         out = np.zeros((len(rho), self.levels, self.components))
@@ -68,105 +69,115 @@ class JointCovariance:
     """
 
     def __init__(
-        self, x, level, *, kernel="rbf", ard=False, pooled=False, magnitude=None, trend=0.0
+        self,
+        x: np.ndarray,
+        level: np.ndarray,
+        *,
+        kernel: str = "rbf",
+        ard: bool = False,
+        pooled: bool = False,
+        magnitude: np.ndarray | None = None,
+        trend: float = 0.0,
     ):
         self.x, self.level = x, level
         levels = int(level.max()) + 1
-        self.rows = [np.flatnonzero(level >= s) for s in range(1 if pooled else levels)]
-        self.kernels = [make_kernel(kernel, np.ascontiguousarray(x[r]), ard=ard) for r in self.rows]
+        self._rows = [np.flatnonzero(level >= s) for s in range(1 if pooled else levels)]
+        self._kernels = [make_kernel(kernel, x[rows], ard=ard) for rows in self._rows]
         self.layout = Layout(
             levels,
-            self.kernels[0].n_parameters,
+            self._kernels[0].n_parameters,
             pooled=pooled,
             proportional=magnitude is not None,
         )
-        self.square = None if magnitude is None else np.square(magnitude)
-        self.trend = float(trend)
-        self.member = level[:, None] == np.arange(levels)
+        self._square = None if magnitude is None else np.square(magnitude)
+        self._trend = float(trend)
+        self._options = {"kernel": kernel, "ard": ard, "pooled": pooled, "trend": trend}
 
-    def constants(self, theta):
+    def at(self, x: np.ndarray, level: np.ndarray) -> "JointCovariance":
+        """The same law at other points x (m, d) and levels (m,), where noise is constant."""
+        return JointCovariance(x, level, **self._options)
+
+    def _constants(self, theta):
         """Variance of the constant part of each component."""
-        return np.concatenate([[self.trend**2], np.exp(2.0 * theta[self.layout.shift])])
+        return np.concatenate([[self._trend**2], np.exp(2.0 * theta[self.layout.shift])])
 
-    def noise(self, theta):
+    def noise(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Noise variance of each level, and its relative part (zeros when noise is constant)."""
         lay = self.layout
-        relative = np.exp(2.0 * theta[lay.relative]) if self.square is not None else 0.0
+        relative = np.exp(2.0 * theta[lay.relative]) if self._square is not None else 0.0
         return np.exp(2.0 * theta[lay.noise]), np.broadcast_to(relative, (lay.levels,))
 
-    def matrix(self, theta):
+    def matrix(self, theta: np.ndarray) -> np.ndarray:
+        """Covariance (n, n) of y, noise included."""
+        return self.evaluate(theta)[0]
+
+    def evaluate(self, theta: np.ndarray) -> tuple[np.ndarray, Pullback]:
+        """The matrix (n, n), and its pullback as that of a `kernels.Kernel`."""
         lay = self.layout
-        self._theta, self._factors = theta, lay.factors(theta)
-        self._constants = self.constants(theta)
+        factors, constants = lay.factors(theta), self._constants(theta)
         n = len(self.x)
         out = np.zeros((n, n))
-        self._shape = []
-        for s in range(lay.components):
-            shape = self.kernels[s].matrix(theta[lay.scale[s]])
-            self._shape.append(shape)
-            rows = self.rows[s]
-            weight = self._factors[self.level[rows], s]
-            block = np.exp(2.0 * theta[lay.signal[s]]) * shape
-            block += self._constants[s]
-            block *= weight[:, None]
-            block *= weight
+        # Per component: its rows, their factors c, its variance s^2, its shape r and the pullback
+        parts = []
+        for s, rows in enumerate(self._rows):
+            shape, pull = self._kernels[s].evaluate(theta[lay.scale[s]])
+            factor, signal = factors[self.level[rows], s], np.exp(2.0 * theta[lay.signal[s]])
+            parts.append((rows, factor, signal, shape, pull))
+            block = signal * shape
+            block += constants[s]
+            block *= factor[:, None]
+            block *= factor
             if len(rows) == n:
                 out += block
             else:
                 out[np.ix_(rows, rows)] += block
         floor, relative = self.noise(theta)
         extra = floor[self.level]
-        if self.square is not None:
-            extra = extra + relative[self.level] * self.square
+        if self._square is not None:
+            extra = extra + relative[self.level] * self._square
         out[np.diag_indices(n)] += extra
-        return out
 
-    def contract(self, weight):
-        """Gradient of sum(weight * matrix) by theta."""
-        lay, theta = self.layout, self._theta
-        out = np.zeros(lay.size)
-        by_factor = np.zeros((lay.levels, lay.components))
-        for s in range(lay.components):
-            rows = self.rows[s]
-            part = weight if len(rows) == len(self.x) else weight[np.ix_(rows, rows)]
-            factor = self._factors[self.level[rows], s]
-            signal = np.exp(2.0 * theta[lay.signal[s]])
-            scaled = part * factor[:, None] * factor
-            out[lay.scale[s]] = signal * self.kernels[s].contract(scaled)
-            out[lay.signal[s]] = 2.0 * signal * np.vdot(scaled, self._shape[s])
-            if s:
-                out[lay.shift.start + s - 1] = 2.0 * self._constants[s] * scaled.sum()
-            if lay.components > 1:
-                pull = 2.0 * ((part * (signal * self._shape[s] + self._constants[s])) @ factor)
-                np.add.at(by_factor[:, s], self.level[rows], pull)
-        for k, change in enumerate(lay.factors_by_rho(theta)):
-            out[lay.rho.start + k] = np.sum(change * by_factor)
-        diagonal = np.diagonal(weight)
-        floor, relative = self.noise(theta)
-        out[lay.noise] = 2.0 * floor * (diagonal @ self.member)
-        if self.square is not None:
-            out[lay.relative] = 2.0 * relative * ((diagonal * self.square) @ self.member)
-        return out
+        def pullback(weight):
+            slope = np.zeros(lay.size)
+            by_factor = np.zeros((lay.levels, lay.components))
+            for s, (rows, factor, signal, shape, pull) in enumerate(parts):
+                part = weight if len(rows) == n else weight[np.ix_(rows, rows)]
+                scaled = part * factor[:, None] * factor
+                slope[lay.scale[s]] = signal * pull(scaled)
+                slope[lay.signal[s]] = 2.0 * signal * np.vdot(scaled, shape)
+                if s:
+                    slope[lay.shift.start + s - 1] = 2.0 * constants[s] * scaled.sum()
+                if lay.components > 1:
+                    change = 2.0 * ((part * (signal * shape + constants[s])) @ factor)
+                    np.add.at(by_factor[:, s], self.level[rows], change)
+            for k, change in enumerate(lay.factors_by_rho(theta)):
+                slope[lay.rho.start + k] = np.sum(change * by_factor)
+            diagonal, member = np.diagonal(weight), self.level[:, None] == np.arange(lay.levels)
+            slope[lay.noise] = 2.0 * floor * (diagonal @ member)
+            if self._square is not None:
+                slope[lay.relative] = 2.0 * relative * ((diagonal * self._square) @ member)
+            return slope
 
-    def cross(self, theta, x_new, target):
+        return out, pullback
+
+    def cross(self, theta: np.ndarray, x_new: np.ndarray, target: int) -> np.ndarray:
         """Covariance of f_target at x_new (m, d) with the data (m, n)."""
         lay = self.layout
-        factors, constants = lay.factors(theta), self.constants(theta)
+        factors, constants = lay.factors(theta), self._constants(theta)
         out = np.zeros((len(x_new), len(self.x)))
-        for s in range(min(target + 1, lay.components)):
-            rows = self.rows[s]
-            shape = self.kernels[s].cross(theta[lay.scale[s]], x_new)
+        for s, rows in enumerate(self._rows[: target + 1]):
+            shape = self._kernels[s].cross(theta[lay.scale[s]], x_new)
             block = np.exp(2.0 * theta[lay.signal[s]]) * shape + constants[s]
             out[:, rows] += factors[target, s] * factors[self.level[rows], s] * block
         return out
 
-    def diagonal(self, theta, x_new, target):
+    def diagonal(self, theta: np.ndarray, x_new: np.ndarray, target: int) -> np.ndarray:
         """Prior variance of f_target at x_new: (m,)."""
         lay = self.layout
-        factors, constants = lay.factors(theta), self.constants(theta)
+        factors, constants = lay.factors(theta), self._constants(theta)
         out = np.zeros(len(x_new))
-        for s in range(min(target + 1, lay.components)):
-            prior = self.kernels[s].diagonal(theta[lay.scale[s]], x_new)
+        for s, kernel in enumerate(self._kernels[: target + 1]):
+            prior = kernel.diagonal(theta[lay.scale[s]], x_new)
             variance = np.exp(2.0 * theta[lay.signal[s]]) * prior + constants[s]
             out += factors[target, s] ** 2 * variance
         return out

@@ -11,7 +11,10 @@ inference ends here without a gradient step; "mean-field" keeps m and the diagon
 prior and noise maximise the evidence (MacKay 1992), by its singular values, in one variable.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from mfutils.errors import InputError
@@ -22,37 +25,45 @@ __all__ = ["LastLayer", "fit_last_layer"]
 COVARIANCES = ("full", "mean-field")
 
 
+@dataclass(frozen=True)
 class LastLayer:
     """A fitted head; `predict(x_new)` gives mean and std of an observation, each (k,).
 
-    Attributes: prior and noise (std, in units of the standardised target) and log_evidence (of y
-    in its own units).
+    prior and noise are std in units of the standardised target, log_evidence is of y in its own
+    units; basis (r, d), values (r,) are the singular ones of the inputs, coefficient (d,) the mean
+    of the weights.
     """
 
-    def __init__(self, scale, basis, values, coefficient, prior, noise, log_evidence, covariance):
-        self._scale, self._basis, self._values = scale, basis, values
-        self._coefficient, self.covariance = coefficient, covariance
-        self.prior, self.noise, self.log_evidence = prior, noise, log_evidence
+    scale: Standardiser
+    basis: np.ndarray
+    values: np.ndarray
+    coefficient: np.ndarray
+    prior: float
+    noise: float
+    log_evidence: float
+    covariance: str
 
-    def predict(self, x_new, *, noiseless=False):
+    def predict(
+        self, x_new: npt.ArrayLike, *, noiseless: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and std (k,) at x_new (k, d), in the units of y."""
-        scale = self._scale
-        z = scale.x_forward(as_inputs(x_new, "x_new", columns=self._basis.shape[1]))
-        precision = self._values**2 / self.noise**2 + 1 / self.prior**2
+        scale = self.scale
+        z = scale.x_forward(as_inputs(x_new, "x_new", columns=self.basis.shape[1]))
+        precision = self.values**2 / self.noise**2 + 1 / self.prior**2
         if self.covariance == "full":
-            along = z @ self._basis.T
+            along = z @ self.basis.T
             # directions that no training sample has keep their prior
             rest = np.maximum((z**2).sum(axis=1) - (along**2).sum(axis=1), 0)
             variance = (along**2 / precision).sum(axis=1) + rest * self.prior**2
         else:
-            diagonal = ((self._basis * self._values[:, None]) ** 2).sum(axis=0)
+            diagonal = ((self.basis * self.values[:, None]) ** 2).sum(axis=0)
             variance = z**2 @ (1 / (diagonal / self.noise**2 + 1 / self.prior**2))
         variance = variance + (0.0 if noiseless else self.noise**2)
-        mean = z @ self._coefficient
-        return scale.y_mean + scale.y_std * mean, scale.y_std * np.sqrt(variance)
+        mean = z @ self.coefficient
+        return scale.y_back(mean), scale.y_std * np.sqrt(variance)
 
 
-def fit_last_layer(x, y, *, covariance="full"):
+def fit_last_layer(x: npt.ArrayLike, y: npt.ArrayLike, *, covariance: str = "full") -> LastLayer:
     """LastLayer for descriptors x (n, d) and targets y (n,), both standardised inside.
 
     covariance: full or mean-field. Raises InputError for other names and as `fit_gp` does for
@@ -62,7 +73,7 @@ def fit_last_layer(x, y, *, covariance="full"):
         raise InputError(f"covariance is {covariance!r}; expected one of {', '.join(COVARIANCES)}")
     x = as_inputs(x, "x")
     y = as_targets(y, len(x))
-    scale = Standardiser(x, y)
+    scale = Standardiser.of(x, y)
     left, values, basis = np.linalg.svd(scale.x_forward(x), full_matrices=False)
     keep = values > 1e-10 * values[0]
     left, values, basis = left[:, keep], values[keep], basis[keep]

@@ -10,6 +10,7 @@ import math
 import warnings
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.cluster import MiniBatchKMeans
 
@@ -65,7 +66,7 @@ class _Bound(torch.nn.Module):
         target = (half @ self.y)[:, None] / noise.sqrt()
         return lower, half, inner, torch.linalg.solve_triangular(inner, target, upper=False)
 
-    def forward(self):
+    def forward(self) -> torch.Tensor:
         """The bound itself, a scalar."""
         _, half, inner, target = self._factors()
         noise, n = self.likelihood.noise.squeeze(), len(self.y)
@@ -75,7 +76,9 @@ class _Bound(torch.nn.Module):
         lost = n * self.kernel.outputscale / noise - half.square().sum()
         return -0.5 * (n * math.log(2.0 * math.pi) + log_det + fit + lost)
 
-    def posterior(self, x_new, factors):
+    def posterior(
+        self, x_new: torch.Tensor, factors: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and variance of the latent function at x_new (k, d)."""
         lower, _, inner, target = factors
         cross = self.kernel(self.inducing, x_new).to_dense()
@@ -93,7 +96,7 @@ class SparseGaussianProcess:
     `converged` (False when the iterations ran out first).
     """
 
-    def __init__(self, model, scale, bound, *, converged):
+    def __init__(self, model: _Bound, scale: Standardiser, bound: float, *, converged: bool):
         self._model, self._scale = model, scale
         self.bound, self.converged = bound, converged
         with torch.no_grad():
@@ -109,7 +112,9 @@ class SparseGaussianProcess:
         }
         self.inducing = model.inducing.detach().numpy() * scale.x_std + scale.x_mean
 
-    def predict(self, x_new, noiseless=False, *, chunk=4000):
+    def predict(
+        self, x_new: npt.ArrayLike, noiseless: bool = False, *, chunk: int = 4000
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Posterior mean and std at x_new (k, d); the std includes noise unless noiseless."""
         scale = self._scale
         x_new = scale.x_forward(as_inputs(x_new, "x_new", columns=len(scale.x_std)))
@@ -122,11 +127,19 @@ class SparseGaussianProcess:
         variance = np.concatenate(variances)
         if not noiseless:
             variance = variance + self._model.likelihood.noise.item()
-        mean = scale.y_mean + scale.y_std * np.concatenate(means)
-        return mean, scale.y_std * np.sqrt(np.maximum(variance, 0.0))
+        return scale.y_back(np.concatenate(means)), scale.y_std * np.sqrt(np.maximum(variance, 0.0))
 
 
-def fit_sparse_gp(x, y, *, inducing=200, kernel="rbf", ard=False, seed=0, iterations=200):
+def fit_sparse_gp(
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    inducing: int = 200,
+    kernel: str = "rbf",
+    ard: bool = False,
+    seed: int = 0,
+    iterations: int = 200,
+) -> SparseGaussianProcess:
     """Fit a sparse Gaussian process to x (n, d), y (n,) with `inducing` inducing inputs.
 
     kernel: rbf, matern32 or matern52. seed: the k-means start of the inducing inputs.
@@ -138,7 +151,7 @@ def fit_sparse_gp(x, y, *, inducing=200, kernel="rbf", ard=False, seed=0, iterat
         raise InputError(f"inducing is {inducing}: expected at least 1")
     x = as_inputs(x, "x")
     y = as_targets(y, len(x))
-    scale = Standardiser(x, y)
+    scale = Standardiser.of(x, y)
     inputs = scale.x_forward(x)
     distinct = np.unique(inputs, axis=0)
     if inducing < len(distinct):

@@ -13,14 +13,19 @@ by values that may be near zero. CC as coded projects y_h - delta = y_l on its o
 rho is about 1 and CC is almost AC.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import lapack
 from scipy.optimize import minimize
+from sklearn.model_selection import KFold
 
 from mfutils.errors import InputError
 from mfutils.gp.kernels import squared_distances
+from mfutils.gp.problem import TwoFidelityProblem
 
 __all__ = [
     "ALPHAS",
@@ -31,10 +36,9 @@ __all__ = [
     "likelihood_profile",
 ]
 
-METHODS = ("hf-only", "additive", "multiplicative", "comprehensive")
 # Noise variances (relative to the variance of y) among which cross-validation chooses
 ALPHAS = (0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
-FOLDS, FOLD_SEED = 5, 654
+FOLDS = KFold(5, shuffle=True, random_state=654)
 LENGTHSCALE_BOUNDS = np.log([[1e-5, 1e5]])
 # Log lengthscales among which search="nearest" looks for basins: 0.02 to 20
 SEARCH_GRID = np.linspace(np.log(0.02), np.log(20.0), 60)
@@ -49,7 +53,7 @@ class FixedNoiseSurrogate:
     likelihood whose lengthscale is nearest to 1 (in logs), which is what the ascent was after.
     """
 
-    def __init__(self, x, y, alpha, *, search="ascent"):
+    def __init__(self, x: np.ndarray, y: np.ndarray, alpha: float, *, search: str = "ascent"):
         self.x, self.mean = x, float(y.mean())
         std = float(y.std())
         self.std = std if std > 0 else 1.0
@@ -68,11 +72,11 @@ class FixedNoiseSurrogate:
     def _kernel(self, raw):
         return np.exp(-0.5 * raw / self.lengthscale**2)
 
-    def predict(self, x):
+    def predict(self, x: np.ndarray) -> np.ndarray:
         """Posterior mean (m,) of the latent function at x (m, d)."""
         return self.mean + self.std * (self._kernel(squared_distances(x, self.x)) @ self._beta)
 
-    def predict_std(self, x):
+    def predict_std(self, x: np.ndarray) -> np.ndarray:
         """Posterior std (m,) of the latent function."""
         cross = self._kernel(squared_distances(x, self.x))
         half = lapack.dtrtrs(self._lower, cross.T, lower=1)[0]
@@ -106,7 +110,9 @@ def _nearest_basin(objective):
     return float(minima[np.abs(minima).argmin()]) if len(minima) else 0.0
 
 
-def likelihood_profile(x, y, alpha, lengthscales):
+def likelihood_profile(
+    x: np.ndarray, y: np.ndarray, alpha: float, lengthscales: npt.ArrayLike
+) -> np.ndarray:
     """Log marginal likelihood (k,) of standardised y (n,) at each lengthscale (k,), x (n, d)."""
     objective = _Objective(squared_distances(x, x), (y - y.mean()) / y.std(), alpha)
     return np.array([-objective([np.log(length)])[0] for length in lengthscales])
@@ -125,67 +131,73 @@ def _half_log_det(lower):
     return float(np.log(lower.diagonal()).sum())
 
 
-class _Data:
-    """High- and low-fidelity training data of one fit, and which high points have a low value."""
+@dataclass(frozen=True)
+class _Shared:
+    """Training data of one fit at one alpha; what methods share is made when first used."""
 
-    def __init__(self, x_high, y_high, x_low, y_low):
-        self.x_high, self.y_high, self.x_low, self.y_low = x_high, y_high, x_low, y_low
-        rows = {row.tobytes(): i for i, row in reversed(list(enumerate(x_low)))}
-        self.partner = np.array([rows.get(row.tobytes(), -1) for row in x_high])
+    problem: TwoFidelityProblem
+    alpha: float
+    search: str
 
+    def surrogate(self, x, y):
+        return FixedNoiseSurrogate(x, y, self.alpha, search=self.search)
 
-class _Fits:
-    """The surrogates of one data set at one alpha; what methods share is fitted once."""
-
-    def __init__(self, data, alpha, search):
-        self.data, self.alpha, self.search, self._cache = data, alpha, search, {}
-        self.rho = None
-
-    def _surrogate(self, name, x, y):
-        if name not in self._cache:
-            self._cache[name] = FixedNoiseSurrogate(x, y, self.alpha, search=self.search)
-        return self._cache[name]
-
+    @cached_property
     def low(self):
-        return self._surrogate("low", self.data.x_low, self.data.y_low)
+        return self.surrogate(self.problem.x_low, self.problem.y_low)
 
+    @cached_property
     def low_at_high(self):
         """Raw low-fidelity values at the high points, the surrogate's where there is none."""
-        data = self.data
-        values = data.y_low[data.partner]
-        missing = data.partner < 0
+        p = self.problem
+        rows = {row.tobytes(): i for i, row in reversed(list(enumerate(p.x_low)))}
+        partner = np.array([rows.get(row.tobytes(), -1) for row in p.x_high])
+        values, missing = p.y_low[partner], partner < 0
         if missing.any():
-            values[missing] = self.low().predict(data.x_high[missing])
+            values[missing] = self.low.predict(p.x_high[missing])
         return values
 
-    def corrected(self, method):
-        """Low-fidelity values after the correction of this method."""
-        data = self.data
-        at_high = self.low_at_high()
-        if method == "multiplicative":
-            zero = np.flatnonzero(at_high == 0)
-            if len(zero):
-                raise InputError(
-                    f"the low-fidelity value at high-fidelity point {zero[0]} is exactly zero, so "
-                    "its ratio is undefined; use another correction or leave this problem out"
-                )
-            ratio = self._surrogate("ratio", data.x_high, data.y_high / at_high)
-            return data.y_low * ratio.predict(data.x_low)
-        difference = data.y_high - at_high
-        delta = self._surrogate("delta", data.x_high, difference).predict(data.x_low)
-        rho = 1.0
-        if method == "comprehensive":
-            smooth = self.low().predict(data.x_high)
-            rho = self.rho = float(smooth @ (data.y_high - difference) / (smooth @ smooth))
-        return rho * data.y_low + delta
-
-    def final(self, method):
-        if method == "hf-only":
-            return self._surrogate(method, self.data.x_high, self.data.y_high)
-        return self._surrogate(method, self.data.x_low, self.corrected(method))
+    @cached_property
+    def delta_at_low(self):
+        """The difference of the fidelities at the low points."""
+        p = self.problem
+        return self.surrogate(p.x_high, p.y_high - self.low_at_high).predict(p.x_low)
 
 
-class ThesisFit(NamedTuple):
+def _additive(shared):
+    return shared.problem.y_low + shared.delta_at_low, None
+
+
+def _multiplicative(shared):
+    p, at_high = shared.problem, shared.low_at_high
+    zero = np.flatnonzero(at_high == 0)
+    if len(zero):
+        raise InputError(
+            f"the low-fidelity value at high-fidelity point {zero[0]} is exactly zero, so "
+            "its ratio is undefined; use another correction or leave this problem out"
+        )
+    return p.y_low * shared.surrogate(p.x_high, p.y_high / at_high).predict(p.x_low), None
+
+
+def _comprehensive(shared):
+    p = shared.problem
+    smooth = shared.low.predict(p.x_high)
+    projected = p.y_high - (p.y_high - shared.low_at_high)
+    rho = float(smooth @ projected / (smooth @ smooth))
+    return rho * p.y_low + shared.delta_at_low, rho
+
+
+# name -> function of a _Shared to (corrected low-fidelity values, rho or None)
+_CORRECTED = {
+    "additive": _additive,
+    "multiplicative": _multiplicative,
+    "comprehensive": _comprehensive,
+}
+METHODS = ("hf-only", *_CORRECTED)
+
+
+@dataclass(frozen=True)
+class ThesisFit:
     """A fitted surrogate, its cross-validated noise alpha, and rho where the method has one."""
 
     surrogate: FixedNoiseSurrogate
@@ -193,45 +205,45 @@ class ThesisFit(NamedTuple):
     rho: float | None
 
 
-def _folds(n):
-    """scikit-learn's KFold(5, shuffle=True, random_state=654), as (train, validation) rows."""
-    order = np.random.RandomState(FOLD_SEED).permutation(n)
-    sizes = np.full(FOLDS, n // FOLDS)
-    sizes[: n % FOLDS] += 1
-    held = np.zeros((FOLDS, n), dtype=bool)
-    for fold, rows in enumerate(np.split(order, np.cumsum(sizes)[:-1])):
-        held[fold, rows] = True
-    return [(np.flatnonzero(~mask), np.flatnonzero(mask)) for mask in held]
+def _fit(shared, method):
+    p = shared.problem
+    if method == "hf-only":
+        return ThesisFit(shared.surrogate(p.x_high, p.y_high), shared.alpha, None)
+    values, rho = _CORRECTED[method](shared)
+    return ThesisFit(shared.surrogate(p.x_low, values), shared.alpha, rho)
 
 
-def fit_thesis(problem, methods=METHODS, *, alphas=ALPHAS, search="ascent"):
+def fit_thesis(
+    problem: TwoFidelityProblem,
+    methods: Sequence[str] = METHODS,
+    *,
+    alphas: Sequence[float] = ALPHAS,
+    search: str = "ascent",
+) -> dict[str, ThesisFit]:
     """Fit several methods on one problem, sharing what they share: {method: ThesisFit}.
 
     problem has x_high (n, d), y_high, x_low (m, d), y_low, all finite. alpha is chosen by 5-fold
     cross-validation over both fidelities, scored on the noisy values left out of either. search:
     see FixedNoiseSurrogate. Raises InputError with fewer than five points in a fidelity.
     """
-    full = _Data(problem.x_high, problem.y_high, problem.x_low, problem.y_low)
-    for name, x in (("high", full.x_high), ("low", full.x_low)):
-        if len(x) < FOLDS:
+    x_high, y_high, x_low, y_low = problem.x_high, problem.y_high, problem.x_low, problem.y_low
+    for name, x in (("high", x_high), ("low", x_low)):
+        if len(x) < FOLDS.n_splits:
             raise InputError(
                 f"{len(x)} {name}-fidelity points: the thesis protocol cross-validates in "
-                f"{FOLDS} folds; add points or use protocol 'maximum-likelihood'"
+                f"{FOLDS.n_splits} folds; add points or use protocol 'maximum-likelihood'"
             )
     score = {method: np.zeros(len(alphas)) for method in methods}
-    folds = zip(_folds(len(full.x_high)), _folds(len(full.x_low)), strict=True)
-    for (high, high_out), (low, low_out) in folds:
-        data = _Data(full.x_high[high], full.y_high[high], full.x_low[low], full.y_low[low])
-        x_out = np.concatenate([full.x_high[high_out], full.x_low[low_out]])
-        y_out = np.concatenate([full.y_high[high_out], full.y_low[low_out]])
+    for (high, high_out), (low, low_out) in zip(
+        FOLDS.split(x_high), FOLDS.split(x_low), strict=True
+    ):
+        part = TwoFidelityProblem(x_high[high], y_high[high], x_low[low], y_low[low])
+        x_out = np.concatenate([x_high[high_out], x_low[low_out]])
+        y_out = np.concatenate([y_high[high_out], y_low[low_out]])
         for i, alpha in enumerate(alphas):
-            fits = _Fits(data, alpha, search)
+            shared = _Shared(part, alpha, search)
             for method in methods:
-                error = fits.final(method).predict(x_out) - y_out
-                score[method][i] += np.mean(np.square(error)) / FOLDS
+                error = _fit(shared, method).surrogate.predict(x_out) - y_out
+                score[method][i] += np.mean(np.square(error)) / FOLDS.n_splits
     chosen = {method: alphas[int(np.argmin(values))] for method, values in score.items()}
-    done = {}
-    for method, alpha in chosen.items():
-        fits = _Fits(full, alpha, search)
-        done[method] = ThesisFit(fits.final(method), alpha, fits.rho)
-    return done
+    return {m: _fit(_Shared(problem, alpha, search), m) for m, alpha in chosen.items()}

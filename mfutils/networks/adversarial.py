@@ -1,4 +1,4 @@
-"""Domain-adversarial training of a graph network (Ganin and Lempitsky 2015; section 5.2).
+"""Domain-adversarial training of a graph network (Ganin and Lempitsky 2015).
 
 An encoder D gives descriptors d = D(graph), a head predicts the label from d, and a classifier
 tries to tell from d which domain, here which fidelity, a sample comes from. Head and classifier
@@ -18,13 +18,15 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
 
+from mfutils.crystals.graph_data import GraphBatch, GraphDataset
 from mfutils.errors import InputError
-from mfutils.networks.base import seeded
-from mfutils.networks.labels import TargetScaler
+from mfutils.networks.base import GraphModel, seeded
+from mfutils.networks.labels import Labels, TargetScaler
 from mfutils.networks.training import DivergenceError
 
 __all__ = ["Adaptation", "FusedModel", "adapt", "reversal_strength", "reverse_gradient"]
@@ -41,12 +43,12 @@ class _Reversal(torch.autograd.Function):
         return -ctx.strength * gradient, None
 
 
-def reverse_gradient(x, strength):
+def reverse_gradient(x: torch.Tensor, strength: float) -> torch.Tensor:
     """x itself; on the way back the gradient is multiplied by -strength."""
     return _Reversal.apply(x, strength)
 
 
-def reversal_strength(progress, *, most=1.0, steepness=10.0):
+def reversal_strength(progress: float, *, most: float = 1.0, steepness: float = 10.0) -> float:
     """lambda_p of the published schedule at `progress` from 0 to 1; `most` is its end."""
     return most * (2.0 / (1.0 + math.exp(-steepness * progress)) - 1.0)
 
@@ -86,7 +88,7 @@ class Adaptation:
                 f"scarce_share is {self.scarce_share!r}; expected a share between 0 and 1, or None"
             )
 
-    def rate(self, step):
+    def rate(self, step: int) -> float:
         """Learning rate at a step."""
         warm = max(1.0, 0.1 * self.steps)
         if step < warm:
@@ -102,7 +104,10 @@ class FusedModel(nn.Module):
     for all. Heads start as copies of the network's own.
     """
 
-    def __init__(self, network, *, scaler=None, told=False, heads=False, hidden=64, seed=0):
+    def __init__(
+        self, network: GraphModel, *, scaler: TargetScaler | None = None, told: bool = False,
+        heads: bool = False, hidden: int = 64, seed: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         if len(network.fidelities) < 2:
             raise InputError(
@@ -124,11 +129,11 @@ class FusedModel(nn.Module):
                 nn.Linear(hidden, kinds),
             )
 
-    def describe(self, batch, codes):
+    def describe(self, batch: GraphBatch, codes: torch.Tensor) -> torch.Tensor:
         """Descriptors (g, d) of a batch whose samples have the fidelity codes (g,)."""
         return self.network.descriptor(batch, codes if self.told else torch.zeros_like(codes))
 
-    def read(self, descriptors, codes):
+    def read(self, descriptors: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """Standardised predictions (g,) of descriptors by the heads of their fidelities."""
         columns = torch.cat([head(descriptors) for head in self.heads], dim=1)
         if len(self.heads) == 1:
@@ -149,11 +154,15 @@ class FusedModel(nn.Module):
             parts.append(function(self.describe(batch, codes[part]), codes[part]).double().numpy())
         return np.concatenate(parts)
 
-    def predict(self, graphs, index, *, fidelity):
+    def predict(
+        self, graphs: GraphDataset, index: npt.ArrayLike, *, fidelity: npt.ArrayLike
+    ) -> np.ndarray:
         """Predictions (n,) in the unit of the target of graphs `index`, at one or n fidelities."""
         return self.scaler.inverse(self._evaluate(graphs, index, fidelity, self.read))
 
-    def descriptor(self, graphs, index, *, fidelity):
+    def descriptor(
+        self, graphs: GraphDataset, index: npt.ArrayLike, *, fidelity: npt.ArrayLike
+    ) -> np.ndarray:
         """Descriptors (n, d) float64 of graphs `index`, at one or n fidelities."""
         return self._evaluate(graphs, index, fidelity, lambda d, _codes: d)
 
@@ -171,7 +180,10 @@ class _Draws:
         return taken
 
 
-def adapt(model, graphs, labels, *, scarce, unlabelled=None, settings=None):
+def adapt(
+    model: FusedModel, graphs: GraphDataset, labels: Labels, *, scarce: str,
+    unlabelled: np.ndarray | None = None, settings: Adaptation | None = None,
+) -> dict[str, list[float]]:  # fmt: skip
     """Train a FusedModel in place on Labels `labels`, whose fidelities are the domains.
 
     scarce names the fidelity that fills settings.scarce_share of each batch. unlabelled (k,)
@@ -197,12 +209,12 @@ def adapt(model, graphs, labels, *, scarce, unlabelled=None, settings=None):
         extra = np.asarray(unlabelled)[free] if len(free) else np.empty(0, np.int64)
         code = torch.from_numpy(np.concatenate([codes[rows], np.full(len(extra), scarce_code)]))
         batch = graphs.batch(np.concatenate([labels.index[rows], extra])).to_torch()
-        found = model.describe(batch, code)
-        prediction = model.read(found[: len(rows)], code[: len(rows)])
+        descriptors = model.describe(batch, code)
+        prediction = model.read(descriptors[: len(rows)], code[: len(rows)])
         label_loss = functional.l1_loss(prediction, z[rows])
         loss, domain_loss = label_loss, torch.zeros(())
         if settings.adversary > 0:
-            logits = model.classifier(reverse_gradient(found, strength))
+            logits = model.classifier(reverse_gradient(descriptors, strength))
             domain_loss = functional.cross_entropy(logits, code)
             loss = label_loss + domain_loss
         if not math.isfinite(loss.item()):

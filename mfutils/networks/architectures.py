@@ -8,10 +8,13 @@ from mfutils.errors import InputError
 from mfutils.networks.base import GraphModel
 from mfutils.networks.cgcnn import CGCNN
 from mfutils.networks.megnet import MEGNet
+from mfutils.networks.megnet_matgl import MatglMEGNet
 
 __all__ = ["ARCHITECTURES", "build_model"]
 
-ARCHITECTURES: dict[str, type[GraphModel]] = {"cgcnn": CGCNN, "megnet": MEGNet}
+ARCHITECTURES: dict[str, type[GraphModel]] = {
+    model.architecture: model for model in (CGCNN, MEGNet, MatglMEGNet)
+}
 
 
 def build_model(architecture: str, **config) -> GraphModel:

@@ -55,20 +55,20 @@ _BINS = {
 }  # fmt: skip
 
 
-def bins(name):
+def bins(name: str) -> np.ndarray:
     """Bin of the property `name` for H to Fm, (100,) int64, -1 where there is no value."""
     if name not in _BINS:
         raise InputError(f"unknown property {name!r}; expected one of {', '.join(BIN_COUNTS)}")
     return np.array([_DIGITS.find(character) for character in _BINS[name]])
 
 
-def atom_features():
+def atom_features() -> np.ndarray:
     """The table (100, 92) float32 of zeros and ones; row z - 1 is the element of number z."""
     table = np.zeros((len(_BINS["group"]), N_FEATURES), dtype=np.float32)
     first = 0
     for name, count in BIN_COUNTS.items():
-        found = bins(name)
-        known = np.flatnonzero(found >= 0)
-        table[known, first + found[known]] = 1.0
+        bin_of = bins(name)
+        known = np.flatnonzero(bin_of >= 0)
+        table[known, first + bin_of[known]] = 1.0
         first += count
     return table

@@ -12,20 +12,20 @@ the target. With several fidelities, a learned vector per fidelity is appended t
 features, so that one network serves all sources.
 """
 
-import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from mfutils.crystals.graph_data import GraphBatch
-from mfutils.crystals.quotient import quotient
 from mfutils.errors import InputError
 from mfutils.networks.atom_features import N_FEATURES, atom_features
-from mfutils.networks.base import GraphModel, seeded
+from mfutils.networks.base import GraphModel, seeded, takes_compiled
 from mfutils.networks.cgcnn_convolution import Edges, follow, gated_sum
 from mfutils.networks.cgcnn_kernel import WINDOW
+from mfutils.networks.merged import merged
 
 __all__ = ["CGCNN", "GatedConvolution"]
 
@@ -40,7 +40,7 @@ class GatedConvolution(nn.Module):
     concatenated row (self, neighbour, edge), the gate's f rows first; they are split on use.
     """
 
-    def __init__(self, features, count):
+    def __init__(self, features: int, count: int) -> None:
         super().__init__()
         self.features = features
         dense = nn.Linear(2 * features + count, 2 * features)
@@ -48,7 +48,9 @@ class GatedConvolution(nn.Module):
         self.norm_gate = nn.BatchNorm1d(2 * features)
         self.norm_sum = nn.BatchNorm1d(features)
 
-    def forward(self, table, row, edges, *, compiled=False):
+    def forward(
+        self, table: torch.Tensor, row: torch.Tensor | None, edges: Edges, *, compiled: bool = False
+    ) -> torch.Tensor:
         """New features (n, f) of atoms whose features are `table[row]`, or `table` for row None."""
         f = self.features
         own, neighbor, edge = self.weight.split([f, f, edges.count], dim=1)
@@ -80,29 +82,31 @@ class CGCNN(GraphModel):
     1), cutoff and step of the Gaussians in Angstrom, max_neighbors of the graphs, fidelities
     (names) with fidelity_features numbers each, dropout before the output.
 
-    The attribute `compiled` chooses the implementation of the convolution (`cgcnn_convolution`):
-    True for the compiled passes, on graphs where equal atoms are kept once (`quotient`),
-    False for plain torch, None for the first where it applies (CPU, float32).
+    compiled is that of GraphModel: it chooses the implementation of the convolution
+    (`cgcnn_convolution`). Equal atoms are kept once where the compiled one runs.
     """
 
     architecture = "cgcnn"
 
     def __init__(
-        self, *, features=64, convolutions=3, hidden=128, hidden_layers=1, cutoff=8.0, step=0.2,
-        max_neighbors=12, fidelities=(), fidelity_features=16, dropout=0.0, seed=0,
-    ):  # fmt: skip
+        self, *, features: int = 64, convolutions: int = 3, hidden: int = 128,
+        hidden_layers: int = 1, cutoff: float = 8.0, step: float = 0.2,
+        max_neighbors: int | None = 12, fidelities: Sequence[str] = (),
+        fidelity_features: int = 16, dropout: float = 0.0, seed: int = 0,
+        compiled: bool | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(
             {
                 "features": features, "convolutions": convolutions, "hidden": hidden,
                 "hidden_layers": hidden_layers, "cutoff": float(cutoff), "step": float(step),
                 "max_neighbors": max_neighbors, "fidelities": fidelities,
                 "fidelity_features": fidelity_features, "dropout": dropout, "seed": int(seed),
+                "compiled": compiled,
             }
         )  # fmt: skip
         for name in ("features", "convolutions", "hidden", "hidden_layers"):
             if self.config[name] < 1:
                 raise InputError(f"{name} is {self.config[name]}; expected at least 1")
-        self.compiled = None
         self.count = round(cutoff / step) + 1
         if self.count < WINDOW:
             raise InputError(
@@ -140,19 +144,16 @@ class CGCNN(GraphModel):
         table = self.embedding(torch.cat([elements, sources], dim=1))
         return table, (numbers - 1) * kinds + fidelity[graph_index]
 
-    def descriptor(self, batch, fidelity=None):
+    def descriptor(self, batch: GraphBatch, fidelity: torch.Tensor | None = None) -> torch.Tensor:
         """Descriptors (g, hidden) of a GraphBatch of torch tensors (eq 2.17, hidden layer)."""
-        weight = self.embedding.weight
-        compiled = self.compiled
-        if compiled is None:
-            compiled = weight.device.type == "cpu" and weight.dtype == torch.float32
+        compiled = takes_compiled(self.compiled, self.embedding.weight)
         gaussians = {"step": self.config["step"], "count": self.count}
         if compiled:
-            merged = _merged(batch)
-            numbers, graph_index, atom_count = merged.numbers, merged.graph_index, merged.atom_count
+            kept = merged(batch, tolerance=_EQUAL)
+            numbers, graph_index, atom_count = kept.numbers, kept.graph_index, kept.atom_count
             edges = Edges(
-                *merged.edge_index, merged.lengths, merged.n_atoms, **gaussians,
-                edge_count=merged.edge_count, atom_count=atom_count,
+                *kept.edge_index, kept.lengths, kept.n_atoms, **gaussians,
+                edge_count=kept.edge_count, atom_count=atom_count,
             )  # fmt: skip
         else:
             numbers, graph_index, atom_count = batch.numbers, batch.graph_index, None
@@ -168,13 +169,3 @@ class CGCNN(GraphModel):
         for layer in self.hidden:
             crystal = functional.softplus(layer(crystal))
         return self.dropout(crystal)
-
-
-def _merged(batch):
-    """The QuotientBatch of a batch of torch tensors on the CPU, as torch tensors."""
-    arrays = {f.name: getattr(batch, f.name).numpy() for f in dataclasses.fields(batch)}
-    merged = quotient(GraphBatch(**arrays), tolerance=_EQUAL)
-    tensors = {
-        f.name: torch.from_numpy(getattr(merged, f.name)) for f in dataclasses.fields(merged)
-    }
-    return dataclasses.replace(merged, **tensors)

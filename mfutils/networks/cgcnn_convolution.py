@@ -22,6 +22,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
@@ -51,33 +52,33 @@ class Edges:
     atom_count: torch.Tensor | None = None
 
     @cached_property
-    def gaussians(self):
+    def gaussians(self) -> torch.Tensor:
         """All Gaussians (e, count) of every edge: exp(-((d - k step) / step)^2)."""
         x = self.distances.double() / self.step
         k = torch.arange(self.count, device=x.device)
         return torch.exp(-((x[:, None] - k) ** 2))
 
     @cached_property
-    def weight(self):
+    def weight(self) -> torch.Tensor:
         """How many edges of the crystal an edge stands for, (e,) float32."""
         if self.edge_count is None:
             return torch.ones(len(self.distances))
         return self.edge_count * self.atom_count[self.centre]
 
     @cached_property
-    def total(self):
+    def total(self) -> float:
         """Number of edges in all."""
         return float(self.weight.sum(dtype=torch.float64))
 
     @cached_property
-    def ends(self):
+    def ends(self) -> torch.Tensor:
         """Edges per atom as centre and as neighbour, (n, 2) float32."""
         n, both = int(self.n_atoms.sum()), (self.centre, self.neighbor)
         sums = [self.weight.new_zeros(n).index_add_(0, end, self.weight) for end in both]
         return torch.stack(sums, dim=1)
 
     @cached_property
-    def walk(self):
+    def walk(self) -> tuple[np.ndarray, ...]:
         """What the compiled passes walk along; see `mfutils.networks.cgcnn_kernel`."""
         n, n_edges = int(self.n_atoms.sum()), len(self.distances)
         atom_start = _starts(self.n_atoms.numpy())
@@ -95,7 +96,7 @@ class Edges:
         neighbor = self.neighbor.numpy()
         return atom_start, pointer, neighbor, share, atoms, kind, first_kind, low, gauss
 
-    def arguments(self, row, width):
+    def arguments(self, row: torch.Tensor | None, width: int) -> tuple[np.ndarray, ...]:
         """First arguments of a compiled pass: rows of atoms, edges, scratch for the columns."""
         row = torch.arange(len(self.ends)) if row is None else row
         kinds = int(np.diff(self.walk[6]).max())
@@ -108,7 +109,10 @@ def _starts(counts):
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
 
-def gated_sum(uv, w, norm, edges, row=None, *, compiled):
+def gated_sum(
+    uv: torch.Tensor, w: torch.Tensor, norm: nn.BatchNorm1d, edges: Edges,
+    row: torch.Tensor | None = None, *, compiled: bool,
+) -> torch.Tensor:  # fmt: skip
     """The messages m (n, f) of the formula above.
 
     uv (r, 4 f): v W_self + b in the first half of the columns, v W_neighbor in the second; row
@@ -203,7 +207,7 @@ def _combine(pair, both, width):
 
 
 @torch.no_grad()
-def follow(norm, mean, variance):
+def follow(norm: nn.BatchNorm1d, mean: torch.Tensor, variance: torch.Tensor) -> None:
     """Let the running averages of a BatchNorm layer follow, as torch does."""
     norm.num_batches_tracked += 1
     norm.running_mean.lerp_(mean.float(), norm.momentum)

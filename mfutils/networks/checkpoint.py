@@ -1,4 +1,4 @@
-"""A training run on disk, so that a killed run goes on where it stopped (sections 3.2 and 4.2).
+"""A training run on disk, so that a killed run goes on where it stopped.
 
 The file holds weights, optimiser state, the best weights so far and the history, as tensors and
 plain values, under the SHA-256 of everything that determines the run: settings, first weights,
@@ -10,6 +10,8 @@ import hashlib
 import io
 import json
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,21 +26,21 @@ _FORMAT = "mfutils checkpoint 1"
 
 
 class Checkpoint:
-    """The state of a run on disk, under a key of everything that determines the run."""
+    """The state of a run of `training.fit` on disk, under a key of all that determines it."""
 
-    def __init__(self, path, run, every):
+    def __init__(self, path: Path, run: Any, every: float) -> None:
         self.path, self.run, self.every = path, run, every
         self.key = run_key(run)
         if path.exists():
             self._read()
         self._written = time.monotonic()
 
-    def maybe_write(self):
+    def maybe_write(self) -> None:
         """Write when the last time is long ago."""
         if time.monotonic() - self._written >= self.every:
             self.write()
 
-    def write(self):
+    def write(self) -> None:
         """Write the state in one step."""
         run = self.run
         content = {
@@ -71,7 +73,7 @@ class Checkpoint:
         run.best_state = content["best_state"]
 
 
-def run_key(run):
+def run_key(run: Any) -> str:
     """Hex SHA-256 of settings, initial weights, graphs and labels."""
     digest = hashlib.sha256()
     plain = [dataclasses.asdict(run.settings), run.model.config, dataclasses.asdict(run.scaler)]

@@ -1,4 +1,4 @@
-"""Labelled graphs: which crystal, at which fidelity, with which target (sections 3.2 and 4.2).
+"""Labelled graphs: which crystal, at which fidelity, with which target.
 
 One crystal can carry several labels, a PBE gap and a HSE gap, so labels are rows of their own that
 point into a data set of graphs. Splits and subsets are then plain arrays of row numbers.
@@ -7,6 +7,7 @@ point into a data set of graphs. Splits and subsets are then plain arrays of row
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 
@@ -56,10 +57,10 @@ class Labels:
                 raise InputError("weights must be at least 0 and not all 0")
             object.__setattr__(self, "weight", weight)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.index)
 
-    def take(self, rows):
+    def take(self, rows: npt.ArrayLike) -> "Labels":
         """The samples of the given row numbers or mask."""
         return Labels(
             self.index[rows],
@@ -68,7 +69,7 @@ class Labels:
             None if self.weight is None else self.weight[rows],
         )
 
-    def with_target(self, target):
+    def with_target(self, target: npt.ArrayLike) -> "Labels":
         """The same samples with other targets (n,), as after a correction of labels."""
         return replace(self, target=target)
 
@@ -81,7 +82,7 @@ class TargetScaler:
     std: float = 1.0
 
     @classmethod
-    def fit(cls, target):
+    def fit(cls, target: npt.ArrayLike) -> "TargetScaler":
         """The scaler of targets (n,); raises InputError when they do not vary."""
         mean, std = (
             float(np.mean(target)),
@@ -93,11 +94,11 @@ class TargetScaler:
             )
         return cls(mean, std)
 
-    def forward(self, y):
+    def forward(self, y: np.ndarray) -> np.ndarray:
         """Standardised values."""
         return (y - self.mean) / self.std
 
-    def inverse(self, z):
+    def inverse(self, z: np.ndarray) -> np.ndarray:
         """Values in the unit of the target."""
         return self.mean + self.std * z
 

@@ -19,6 +19,7 @@ the network cannot tell apart are computed once (`mfutils.crystals.quotient`).
 """
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from numpy.polynomial import chebyshev
 from torch import nn
 from torch.nn import functional
 
+from mfutils.crystals.graph_data import GraphBatch
+from mfutils.crystals.quotient import QuotientBatch
 from mfutils.crystals.structure import SYMBOLS
 from mfutils.errors import InputError
 from mfutils.networks.base import GraphModel, seeded
@@ -33,7 +36,7 @@ from mfutils.networks.megnet_layout import layout
 from mfutils.networks.megnet_ops import dense_layer, edge_activation, expand, weighted_sum
 from mfutils.networks.set2set import Set2Set
 
-__all__ = ["MEGNet", "gaussian_basis"]
+__all__ = ["MEGNet", "check_config", "gaussian_basis"]
 
 # Stored distances are single precision: beyond the cutoff by rounding is still inside.
 _ROUNDING = 1e-4
@@ -49,50 +52,54 @@ class MEGNet(GraphModel):
     without neighbours has zeros for the mean of its edges (eq 2.9); a graph without any edge
     has zeros in eq 2.11 and as the last answer of its edge set2set.
 
-    Batches are those of a GraphDataset. With `merge` (an attribute, True) equal atoms and edges
-    are computed once; False computes all of them, to the same result.
+    Batches are those of a GraphDataset; a QuotientBatch is read as it is. compiled is that of
+    GraphModel; in double precision equal atoms and edges are still computed once, unless it is
+    False.
     """
 
     architecture = "megnet"
 
     def __init__(
-        self, *, cutoff=5.0, max_neighbors=None, fidelities=(), seed=0, gauss_width=0.4,
-        gaussians=100, blocks=3, set2set_steps=3, node_size=16, state_size=2,
-        dense=(64, 32), update=(64, 64, 32), head=(32, 16),
-    ):  # fmt: skip
+        self, *, cutoff: float = 5.0, max_neighbors: int | None = None,
+        fidelities: Sequence[str] = (), seed: int = 0, gauss_width: float = 0.4,
+        gaussians: int = 100, blocks: int = 3, set2set_steps: int = 3, node_size: int = 16,
+        state_size: int = 2, dense: Sequence[int] = (64, 32), update: Sequence[int] = (64, 64, 32),
+        head: Sequence[int] = (32, 16), compiled: bool | None = None,
+    ) -> None:  # fmt: skip
         config = {
             "cutoff": float(cutoff), "max_neighbors": max_neighbors, "fidelities": fidelities,
             "seed": int(seed), "gauss_width": float(gauss_width), "gaussians": gaussians,
             "blocks": blocks, "set2set_steps": set2set_steps, "node_size": node_size,
             "state_size": state_size, "dense": tuple(dense), "update": tuple(update),
-            "head": tuple(head),
+            "head": tuple(head), "compiled": compiled,
         }  # fmt: skip
-        _check(config)
+        check_config(config)
         super().__init__(config)
-        self.merge = True
         size = update[-1]
         self.descriptor_size = 5 * size
         with seeded(seed):
             self.embedding = nn.Embedding(len(SYMBOLS) + 1, node_size)
             if self.fidelities:
                 self.fidelity_embedding = nn.Embedding(len(self.fidelities), state_size)
-            self.edge_encoder = _Dense(gaussians, *dense)
-            self.node_encoder = _Dense(node_size, *dense)
-            self.state_encoder = _Dense(state_size, *dense)
+            self.edge_encoder = _Dense(gaussians, *dense, compiled=compiled)
+            self.node_encoder = _Dense(node_size, *dense, compiled=compiled)
+            self.state_encoder = _Dense(state_size, *dense, compiled=compiled)
             self.blocks = nn.ModuleList(
-                _Block(size, dense if number else (), update) for number in range(blocks)
+                _Block(size, dense if number else (), update, compiled) for number in range(blocks)
             )
-            self.edge_set2set = Set2Set(size, set2set_steps)
-            self.node_set2set = Set2Set(size, set2set_steps)
-            self.output = _Head(self.descriptor_size, head)
+            self.edge_set2set = Set2Set(size, set2set_steps, compiled=compiled)
+            self.node_set2set = Set2Set(size, set2set_steps, compiled=compiled)
+            self.output = _Head(self.descriptor_size, *head, 1, compiled=compiled)
         # Elements with weights: all, unless the weights came from elsewhere.
         self.register_buffer("known", torch.arange(len(SYMBOLS) + 1) > 0)
         basis = gaussian_basis(config["cutoff"], config["gauss_width"], gaussians)
         self.register_buffer("_basis", basis, persistent=False)
 
-    def descriptor(self, batch, fidelity=None):
+    def descriptor(
+        self, batch: GraphBatch | QuotientBatch, fidelity: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Atoms, edges and state after the blocks, side by side: (g, descriptor_size)."""
-        graphs = layout(batch, self.embedding.weight.dtype, merge=self.merge)
+        graphs = layout(batch, self.embedding.weight.dtype, merge=self.compiled is not False)
         self._check_graphs(graphs)
         nodes = self.node_encoder(self.embedding(graphs.numbers))
         edges = self._encoded_edges(graphs.distance)
@@ -134,59 +141,60 @@ class MEGNet(GraphModel):
 
     def _encoded_edges(self, distance):
         first, *rest = self.edge_encoder
-        polynomials = expand(distance, self.cutoff, self._basis.shape[1])
-        edges = dense_layer(polynomials, first.weight @ self._basis, first.bias)
+        form = {"compiled": self.compiled}
+        polynomials = expand(distance, self.cutoff, self._basis.shape[1], **form)
+        edges = dense_layer(polynomials, first.weight @ self._basis, first.bias, **form)
         for layer in rest:
-            edges = dense_layer(edges, layer.weight, layer.bias)
+            edges = dense_layer(edges, layer.weight, layer.bias, **form)
         return edges
 
 
 class _Dense(nn.ModuleList):
     """Linear layers of these sizes, each followed by softplus(x) - ln 2."""
 
-    def __init__(self, *sizes):
+    def __init__(self, *sizes, compiled):
         super().__init__(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.compiled = compiled
 
     def forward(self, x):
         for layer in self:
-            x = dense_layer(x, layer.weight, layer.bias)
+            x = dense_layer(x, layer.weight, layer.bias, compiled=self.compiled)
         return x
 
 
 class _Head(_Dense):
-    """Dense layers and a last linear one, from `size` to one number."""
-
-    def __init__(self, size, hidden):
-        super().__init__(size, *hidden, 1)
+    """Dense layers of these sizes, the last one linear."""
 
     def forward(self, x):
         *hidden, last = self
         for layer in hidden:
-            x = dense_layer(x, layer.weight, layer.bias)
+            x = dense_layer(x, layer.weight, layer.bias, compiled=self.compiled)
         return last(x)
 
 
 class _Block(nn.Module):
     """Eqs 2.8 to 2.13, the dense layers before them and the sum with the input after them."""
 
-    def __init__(self, size, dense, update):
+    def __init__(self, size, dense, update, compiled):
         super().__init__()
-        self.edge_dense = _Dense(size, *dense)
-        self.node_dense = _Dense(size, *dense)
-        self.state_dense = _Dense(size, *dense)
-        self.edge_update = _Dense(4 * size, *update)
-        self.node_update = _Dense(3 * size, *update)
-        self.state_update = _Dense(3 * size, *update)
+        self.compiled = compiled
+        self.edge_dense = _Dense(size, *dense, compiled=compiled)
+        self.node_dense = _Dense(size, *dense, compiled=compiled)
+        self.state_dense = _Dense(size, *dense, compiled=compiled)
+        self.edge_update = _Dense(4 * size, *update, compiled=compiled)
+        self.node_update = _Dense(3 * size, *update, compiled=compiled)
+        self.state_update = _Dense(3 * size, *update, compiled=compiled)
 
     def forward(self, graphs, edges, nodes, state):
         before = edges, nodes, state
         edges, nodes = self.edge_dense(edges), self.node_dense(nodes)
         state = self.state_dense(state)
         edges = self._updated_edges(graphs, edges, nodes, state)
-        at_atom = weighted_sum(edges, graphs.edge_of_atom, graphs.centre, len(nodes))
+        form = {"compiled": self.compiled}
+        at_atom = weighted_sum(edges, graphs.edge_of_atom, graphs.centre, len(nodes), **form)
         nodes = self.node_update(torch.cat([nodes, at_atom, state[graphs.graph_of_atom]], dim=1))
-        of_edges = weighted_sum(edges, graphs.edge_share, graphs.graph_of_edge, graphs.size)
-        of_nodes = weighted_sum(nodes, graphs.atom_share, graphs.graph_of_atom, graphs.size)
+        of_edges = weighted_sum(edges, graphs.edge_share, graphs.graph_of_edge, graphs.size, **form)
+        of_nodes = weighted_sum(nodes, graphs.atom_share, graphs.graph_of_atom, graphs.size, **form)
         state = self.state_update(torch.cat([state, of_edges, of_nodes], dim=1))
         return edges + before[0], nodes + before[1], state + before[2]
 
@@ -200,13 +208,16 @@ class _Block(nn.Module):
             nodes @ neighbor.T,
             graphs.centre,
             graphs.neighbor,
+            compiled=self.compiled,
         )
         for layer in rest:
-            edges = dense_layer(edges, layer.weight, layer.bias)
+            edges = dense_layer(edges, layer.weight, layer.bias, compiled=self.compiled)
         return edges
 
 
-def gaussian_basis(cutoff, width, count, *, tolerance=1e-9):
+def gaussian_basis(
+    cutoff: float, width: float, count: int, *, tolerance: float = 1e-9
+) -> torch.Tensor:
     """The Gaussians exp(-width (d - c)^2), c evenly from 0 to cutoff + 1, as polynomials of d.
 
     Returns (count, order) float32: row c holds the Chebyshev coefficients of Gaussian c on
@@ -229,7 +240,7 @@ def gaussian_basis(cutoff, width, count, *, tolerance=1e-9):
         degree = 2 * degree + 1
 
 
-def _check(config):
+def check_config(config: dict) -> None:
     """Raises InputError unless the configuration of a MEGNet makes sense."""
     if config["max_neighbors"] is not None:
         raise InputError(

@@ -4,12 +4,13 @@ The means of eqs 2.9, 2.11 and 2.12 become weighted sums, so a graph and its quo
 atom or an edge stands for several, are one case (section 2.3.1).
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 
 from mfutils.crystals.graph_data import GraphBatch
-from mfutils.crystals.quotient import QuotientBatch, quotient
+from mfutils.crystals.quotient import QuotientBatch
+from mfutils.networks.merged import merged
 
 __all__ = ["Layout", "layout"]
 
@@ -40,14 +41,14 @@ class Layout:
     atom_pointer: torch.Tensor
 
 
-def layout(batch, dtype, *, merge=True):
-    """The Layout of a GraphBatch of torch tensors, with weights of type `dtype`.
+def layout(batch: GraphBatch | QuotientBatch, dtype: torch.dtype, *, merge: bool = True) -> Layout:
+    """The Layout of a batch of torch tensors, with weights of type `dtype`.
 
-    merge=True keeps one of all atoms and edges that are equal for the network; that is done on
-    the CPU only.
+    With `merge` one is kept of all atoms and edges that are equal for the network, on the CPU. A
+    QuotientBatch is taken as it is.
     """
-    if merge and batch.numbers.device.type == "cpu":
-        batch = _merged(batch)
+    if merge and isinstance(batch, GraphBatch) and batch.numbers.device.type == "cpu":
+        batch = merged(batch)
     centre, neighbor = batch.edge_index
     size, of_atom = len(batch.n_atoms), batch.graph_index
     of_edge = of_atom[centre]
@@ -75,13 +76,6 @@ def layout(batch, dtype, *, merge=True):
         edge_pointer=_pointer(batch.n_edges),
         atom_pointer=_pointer(batch.n_atoms),
     )
-
-
-def _merged(batch):
-    arrays = {f.name: getattr(batch, f.name).numpy() for f in fields(batch)}
-    merged = quotient(GraphBatch(**arrays))
-    tensors = {f.name: torch.from_numpy(getattr(merged, f.name)) for f in fields(merged)}
-    return replace(merged, **tensors)
 
 
 def _shares(weight, index, size):

@@ -1,23 +1,31 @@
-"""Weights of a matgl MEGNet in ours: the names of its state dict, and what it leaves out.
+"""matgl's MEGNet behind the interface of ours, and weights carried over in both directions.
 
-matgl 4.1.2 (PyG) is the reference of section 2.3.1. Both sides have the same layers, so loading is
-a renaming; only the atom embedding is ordered differently, there by a list of elements, here by
-atomic number. This module reads tensors and never imports matgl.
+matgl 4.1.2 (PyG) is the reference of section 2.3.1. Both sides have the same layers, so carrying
+weights over is a renaming; only the atom embedding is ordered differently, there by a list of
+elements, here by atomic number. matgl is imported when the first `MatglMEGNet` is built, which
+costs about ten CPU seconds; everything else here reads tensors.
 """
 
 import re
+import warnings
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import torch
+from torch import nn
 
+from mfutils.crystals.graph_data import GraphBatch
 from mfutils.crystals.structure import ATOMIC_NUMBERS, SYMBOLS
 from mfutils.errors import InputError
+from mfutils.networks.base import GraphModel, seeded
 from mfutils.networks.megnet import MEGNet
 
-__all__ = ["ELEMENTS", "from_matgl"]
+__all__ = ["ELEMENTS", "MatglMEGNet", "from_matgl"]
 
 # matgl's default order: H to Pu without Po, At, Rn, Fr and Ra
 ELEMENTS = tuple(s for z, s in enumerate(SYMBOLS, start=1) if z <= 94 and not 84 <= z <= 88)
+_ATOMS, _CENTERS = "embedding.layer_node_embedding.weight", "bond_expansion.rbf.centers"
 _NAMES = (
     (r"embedding\.layer_state_embedding\.weight", r"fidelity_embedding.weight"),
     (r"(edge|node|state)_encoder\.layers\.(\d+)\.(\w+)", r"\1_encoder.<\2>.\3"),
@@ -31,8 +39,93 @@ _NAMES = (
 )
 
 
-def from_matgl(state, *, gauss_width, set2set_steps, elements=ELEMENTS, fidelities=()):
-    """A MEGNet with the weights of `matgl.models.MEGNet(...).state_dict()`.
+class MatglMEGNet(GraphModel):
+    """matgl's MEGNet of all elements, built from the keyword arguments of `MEGNet`.
+
+    It computes every atom and every edge with plain torch operations, so `compiled` is False. It
+    reads the same batches; where no graph of a batch has an edge, its set2set of edges answers
+    with zeros, without what its LSTM would say.
+    """
+
+    architecture = "megnet_matgl"
+
+    def __init__(self, **options) -> None:
+        if options.get("compiled"):
+            raise InputError("matgl has no compiled passes; expected compiled=False or None")
+        config = MEGNet(**options | {"compiled": False}).config
+        super().__init__(config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its dependencies, at import
+            from matgl.models import MEGNet as Reference
+        with seeded(config["seed"]):
+            self.network = Reference(
+                element_types=SYMBOLS,
+                cutoff=config["cutoff"],
+                gauss_width=config["gauss_width"],
+                dim_edge_embedding=config["gaussians"],
+                nblocks=config["blocks"],
+                niters_set2set=config["set2set_steps"],
+                dim_node_embedding=config["node_size"],
+                dim_state_embedding=config["state_size"],
+                ntypes_state=len(self.fidelities) or None,
+                hidden_layer_sizes_input=config["dense"],
+                hidden_layer_sizes_conv=config["update"],
+                hidden_layer_sizes_output=config["head"],
+            )
+        self.descriptor_size = 5 * config["update"][-1]
+
+    @classmethod
+    def with_weights_of(cls, ours: MEGNet) -> "MatglMEGNet":
+        """matgl's network with the sizes and the weights of one of ours.
+
+        Raises InputError for a network that lacks the weights of some elements.
+        """
+        if not bool(ours.known[1:].all()):
+            raise InputError("the network has weights for some elements only; expected all")
+        model = cls(**ours.config | {"compiled": False})
+        theirs, weights = model.network.state_dict(), ours.state_dict()
+        renamed = {name: weights[_renamed(name)] for name in theirs.keys() - {_ATOMS, _CENTERS}}
+        model.network.load_state_dict(
+            theirs | renamed | {_ATOMS: ours.embedding.weight[1:].detach()}
+        )
+        return model.to(ours.embedding.weight)
+
+    @property
+    def output(self) -> nn.Module:
+        """The layers from the descriptor to one number."""
+        return self.network.output_proj
+
+    def descriptor(self, batch: GraphBatch, fidelity: torch.Tensor | None = None) -> torch.Tensor:
+        """Atoms, edges and state after the blocks, side by side: (g, descriptor_size)."""
+        # An edge of length d may start anywhere: from the origin along x
+        lengths = batch.distances.to(self.output.layers[0].weight.dtype)
+        if self.fidelities and fidelity is None:
+            raise InputError(
+                f"this model knows the fidelities {', '.join(self.fidelities)}; give a code per "
+                "graph"
+            )
+        if not self.fidelities:
+            fidelity = lengths.new_zeros(len(batch.n_atoms), self.config["state_size"])
+        graph = SimpleNamespace(
+            node_type=batch.numbers - 1,
+            pos=lengths.new_zeros(len(batch.numbers), 3),
+            edge_index=batch.edge_index,
+            pbc_offshift=nn.functional.pad(lengths[:, None], (0, 2)),
+            batch=batch.graph_index,
+            num_graphs=len(batch.n_atoms),
+        )
+        self.network(graph, fidelity)
+        readout = self.network.feature_dict["readout"]
+        self.network.feature_dict = {}  # it would keep the whole computation alive
+        return readout
+
+
+def from_matgl(
+    state: Mapping[str, torch.Tensor], *, gauss_width: float, set2set_steps: int,
+    elements: Sequence[str] = ELEMENTS, fidelities: Sequence[str] = (),
+    compiled: bool | None = None,
+) -> MEGNet:  # fmt: skip
+    """A MEGNet of ours with the weights of `matgl.models.MEGNet(...).state_dict()`.
 
     The sizes of layers and the cutoff follow from the tensors. gauss_width and set2set_steps
     (matgl's niters_set2set) do not and must be given, like the `element_types` of the matgl model
@@ -42,8 +135,7 @@ def from_matgl(state, *, gauss_width, set2set_steps, elements=ELEMENTS, fideliti
     """
     state = dict(state)
     try:
-        centers = state.pop("bond_expansion.rbf.centers")
-        atoms = state.pop("embedding.layer_node_embedding.weight")
+        centers, atoms = state.pop(_CENTERS), state.pop(_ATOMS)
         config = _config(state, centers, atoms)
     except (KeyError, ValueError) as error:
         raise InputError(
@@ -54,10 +146,10 @@ def from_matgl(state, *, gauss_width, set2set_steps, elements=ELEMENTS, fideliti
     even = np.linspace(0, cutoff + 1, len(centers))
     if not np.allclose(centers.numpy(), even, atol=1e-5):
         raise InputError("the Gaussians' centres are not evenly spaced from 0 to cutoff + 1")
-    found = state.get("embedding.layer_state_embedding.weight", torch.empty(0, 0))
-    if len(found) != len(fidelities):
+    entries = len(state.get("embedding.layer_state_embedding.weight", ()))
+    if entries != len(fidelities):
         raise InputError(
-            f"{len(fidelities)} fidelities for {len(found)} entries of the state embedding; "
+            f"{len(fidelities)} fidelities for {entries} entries of the state embedding; "
             "expected a name each"
         )
     if len(elements) != len(atoms):
@@ -67,7 +159,7 @@ def from_matgl(state, *, gauss_width, set2set_steps, elements=ELEMENTS, fideliti
         )
     model = MEGNet(
         cutoff=cutoff, gauss_width=gauss_width, set2set_steps=set2set_steps,
-        fidelities=fidelities, **config,
+        fidelities=fidelities, compiled=compiled, **config,
     )  # fmt: skip
     _load(model, {_renamed(name): tensor for name, tensor in state.items()})
     rows = [ATOMIC_NUMBERS[symbol] for symbol in elements]
@@ -83,10 +175,10 @@ def _config(state, centers, atoms):
 
     def outputs(prefix):
         pattern = re.compile(re.escape(prefix) + r"\.layers\.(\d+)\.bias")
-        found = {int(m[1]): len(t) for name, t in state.items() if (m := pattern.fullmatch(name))}
-        if not found:
+        sizes = {int(m[1]): len(t) for name, t in state.items() if (m := pattern.fullmatch(name))}
+        if not sizes:
             raise KeyError(prefix)
-        return tuple(found[layer] for layer in sorted(found))
+        return tuple(sizes[layer] for layer in sorted(sizes))
 
     blocks = {int(m[1]) for name in state if (m := re.match(r"blocks\.(\d+)\.conv", name))}
     return {

@@ -2,7 +2,8 @@
 
 Single precision on the CPU goes through the compiled loops of `megnet_kernels`, with
 gradients written by hand; any other type or device through plain torch operations, which are the
-definition that the loops are tested against. Serves section 2.3.1.
+definition that the loops are tested against. compiled=False asks for the second everywhere.
+Serves section 2.3.1.
 """
 
 import math
@@ -13,53 +14,60 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from mfutils.networks import megnet_kernels as kernels
+from mfutils.networks.base import takes_compiled
 
 __all__ = ["attend", "dense_layer", "edge_activation", "expand", "weighted_sum"]
 
 _LN2 = math.log(2.0)
 
 
-def _fused(*tensors):
-    """Whether all these tensors are what the compiled loops take."""
-    return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
-
-
 def _array(tensor):
     return tensor.detach().contiguous().numpy()
 
 
-def dense_layer(x, weight, bias):
+def dense_layer(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, compiled: bool | None = None
+) -> torch.Tensor:
     """softplus(x W^T + b) - ln 2: x (e, p), weight (d, p), bias (d,) to (e, d)."""
-    if _fused(x, weight, bias):
+    if takes_compiled(compiled, x, weight, bias):
         return _DenseLayer.apply(x, weight, bias)
     return functional.softplus(functional.linear(x, weight, bias)) - _LN2
 
 
-def edge_activation(z, a, b, centre, neighbor):
+def edge_activation(
+    z: torch.Tensor, a: torch.Tensor, b: torch.Tensor, centre: torch.Tensor,
+    neighbor: torch.Tensor, *, compiled: bool | None = None,
+) -> torch.Tensor:  # fmt: skip
     """softplus(z[e] + a[centre[e]] + b[neighbor[e]]) - ln 2: z (e, d), a and b (n, d) to (e, d).
 
     This is the first layer of eq 2.8 with its weight matrix cut into the parts of the edge (z),
     of the centre with the state (a) and of the neighbour (b); z may be overwritten.
     """
-    if _fused(z, a, b):
+    if takes_compiled(compiled, z, a, b):
         return _EdgeActivation.apply(z, a, b, centre, neighbor)
     return functional.softplus(z + a[centre] + b[neighbor]) - _LN2
 
 
-def weighted_sum(x, weight, index, size):
+def weighted_sum(
+    x: torch.Tensor, weight: torch.Tensor, index: torch.Tensor, size: int, *,
+    compiled: bool | None = None,
+) -> torch.Tensor:  # fmt: skip
     """Sum of weight[e] x[e] over all e with index[e] = s: x (e, d) to (size, d)."""
-    if _fused(x, weight):
+    if takes_compiled(compiled, x, weight):
         return _WeightedSum.apply(x, weight, index, size)
     return x.new_zeros(size, x.shape[1]).index_add(0, index, weight[:, None] * x)
 
 
-def attend(x, weight, pointer, index, q):
+def attend(
+    x: torch.Tensor, weight: torch.Tensor, pointer: torch.Tensor, index: torch.Tensor,
+    q: torch.Tensor, *, compiled: bool | None = None,
+) -> torch.Tensor:  # fmt: skip
     """Attention of set2set: each segment's mean of x under the weighted softmax of x.q.
 
     x (e, d) and weight (e,) with segments pointer[g]:pointer[g + 1] of rows, index (e,) the
     segment of each row, q (g, d) to (g, d). A segment without rows gives zeros.
     """
-    if _fused(x, weight, q):
+    if takes_compiled(compiled, x, weight, q):
         return _Attend.apply(x, weight, pointer, q)
     logit = (x * q[index]).sum(1)
     top = torch.full_like(q[:, 0], -math.inf).scatter_reduce(0, index, logit.detach(), "amax")
@@ -68,9 +76,11 @@ def attend(x, weight, pointer, index, q):
     return torch.zeros_like(q).index_add(0, index, (share / total[index])[:, None] * x)
 
 
-def expand(distance, cutoff, order):
+def expand(
+    distance: torch.Tensor, cutoff: float, order: int, *, compiled: bool | None = None
+) -> torch.Tensor:
     """Chebyshev polynomials T_0 to T_{order - 1} of 2 distance / cutoff - 1: (e,) to (e, order)."""
-    if _fused(distance):
+    if takes_compiled(compiled, distance):
         out = torch.empty(len(distance), order)
         kernels.expand(_array(distance), np.float32(2 / cutoff), out.numpy())
         return out

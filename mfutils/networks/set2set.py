@@ -19,12 +19,13 @@ __all__ = ["Set2Set"]
 class Set2Set(nn.Module):
     """Set2set over vectors of length `size`, with `steps` questions, to vectors of 2 * size.
 
-    The parameters are those of `torch.nn.LSTM(2 * size, size)`, under the same names.
+    The parameters are those of `torch.nn.LSTM(2 * size, size)`, under the same names. compiled
+    is that of `megnet_ops`.
     """
 
-    def __init__(self, size, steps):
+    def __init__(self, size: int, steps: int, *, compiled: bool | None = None) -> None:
         super().__init__()
-        self.size, self.steps = size, steps
+        self.size, self.steps, self.compiled = size, steps, compiled
         bound = 1 / math.sqrt(size)
         for name, shape in (
             ("weight_ih_l0", (4 * size, 2 * size)), ("weight_hh_l0", (4 * size, size)),
@@ -32,7 +33,9 @@ class Set2Set(nn.Module):
         ):  # fmt: skip
             self.register_parameter(name, nn.Parameter(torch.empty(shape).uniform_(-bound, bound)))
 
-    def forward(self, x, weight, pointer, index):
+    def forward(
+        self, x: torch.Tensor, weight: torch.Tensor, pointer: torch.Tensor, index: torch.Tensor
+    ) -> torch.Tensor:
         """x (e, size), weight (e,), the segments as in `megnet_ops.attend`: (g, 2 size).
 
         An empty set answers with zeros: its result is (q_T, 0).
@@ -50,5 +53,5 @@ class Set2Set(nn.Module):
             fresh = torch.sigmoid(enter) * torch.tanh(new)
             cell = fresh if cell is None else torch.sigmoid(forget) * cell + fresh
             q = torch.sigmoid(leave) * torch.tanh(cell)
-            r = attend(x, weight, pointer, index, q)
+            r = attend(x, weight, pointer, index, q, compiled=self.compiled)
         return torch.cat([q, r], dim=1)

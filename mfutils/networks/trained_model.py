@@ -1,8 +1,8 @@
 """A trained graph network with everything needed to use it: graphs, scaler, target and unit.
 
 The network predicts standardised targets z; what counts is y = mean + std z in the unit of the
-target. Forgetting that last step is the evaluation error behind one row of Table 3.5, so the
-scaler travels with the weights, in memory and in the file. A file holds tensors and plain values
+target. That last step is easily forgotten, so the scaler travels with the weights, in memory and
+in the file. A file holds tensors and plain values
 only and is read without running any code from it.
 """
 
@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from mfutils import files
+from mfutils.crystals.graph_data import GraphDataset
 from mfutils.errors import DataError, InputError
 from mfutils.networks.architectures import build_model
 from mfutils.networks.base import GraphModel
@@ -42,7 +44,10 @@ class TrainedModel:
     validation_mae: float = float("nan")
     history: dict = field(default_factory=dict)
 
-    def predict(self, dataset, index=None, *, fidelity=None, batch_size=256, standardised=False):
+    def predict(
+        self, dataset: GraphDataset, index: npt.ArrayLike | None = None, *,
+        fidelity: npt.ArrayLike | None = None, batch_size: int = 256, standardised: bool = False,
+    ) -> np.ndarray:  # fmt: skip
         """Predictions (n,) float64 in the unit of the target, for graphs `index` (default: all).
 
         fidelity is one name or n names for a model of several. standardised=True returns z, as
@@ -51,7 +56,10 @@ class TrainedModel:
         z = self._evaluate(self.model, dataset, index, fidelity, batch_size)
         return z if standardised else self.scaler.inverse(z)
 
-    def descriptor(self, dataset, index=None, *, fidelity=None, batch_size=256):
+    def descriptor(
+        self, dataset: GraphDataset, index: npt.ArrayLike | None = None, *,
+        fidelity: npt.ArrayLike | None = None, batch_size: int = 256,
+    ) -> np.ndarray:  # fmt: skip
         """Descriptors (n, d) float64 of the graphs `index` (default: all)."""
         return self._evaluate(self.model.descriptor, dataset, index, fidelity, batch_size)
 
@@ -76,7 +84,7 @@ class TrainedModel:
             raise InputError("no graphs to predict: the index is empty")
         return np.concatenate(parts)
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write the model file `path` in one step."""
         content = {
             "format": _FORMAT,
@@ -95,7 +103,7 @@ class TrainedModel:
         files.write_bytes(Path(path), buffer.getvalue())
 
 
-def load_model(path, **expected):
+def load_model(path: str | Path, **expected) -> TrainedModel:
     """The TrainedModel in the file `path`; no code from the file is run.
 
     Any of cutoff, max_neighbors, fidelities, architecture, target and unit can be given as
@@ -108,13 +116,13 @@ def load_model(path, **expected):
     content = read_tensors(path, _FORMAT)
     try:
         model = build_model(content["architecture"], **content["config"])
-        found = {name: getattr(model, name) for name in _CHECKED[:4]}
-        found |= {name: content[name] for name in _CHECKED[4:]}
+        stated = {name: getattr(model, name) for name in _CHECKED[:4]}
+        stated |= {name: content[name] for name in _CHECKED[4:]}
         for name, value in expected.items():
             value = tuple(value) if name == "fidelities" else value
-            if found[name] != value:
+            if stated[name] != value:
                 raise DataError(
-                    f"{path}: {name} is {found[name]!r}, expected {value!r}; use the model that "
+                    f"{path}: {name} is {stated[name]!r}, expected {value!r}; use the model that "
                     "was trained for it, or train one"
                 )
         model.load_state_dict(content["state"])
@@ -135,7 +143,7 @@ def load_model(path, **expected):
         ) from error
 
 
-def read_tensors(path, kind):
+def read_tensors(path: str | Path, kind: str) -> dict:
     """The dict in a file of tensors and plain values with "format" `kind`; or DataError."""
     path = Path(path)
     try:

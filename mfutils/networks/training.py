@@ -1,4 +1,4 @@
-"""Training of graph networks, the same for every model (sections 3.2, 4.2 and 9).
+"""Training of graph networks, the same for every model.
 
 Mean squared error on standardised targets is followed down by SGD or Adam; after every epoch the
 mean absolute error on validation graphs, in the unit of the target, decides whether the weights
@@ -18,8 +18,9 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
+from mfutils.crystals.graph_data import GraphDataset
 from mfutils.errors import InputError
-from mfutils.networks.base import seeded
+from mfutils.networks.base import GraphModel, seeded
 from mfutils.networks.checkpoint import Checkpoint
 from mfutils.networks.labels import Labels, TargetScaler
 from mfutils.networks.trained_model import TrainedModel, load_model
@@ -41,7 +42,7 @@ class DivergenceError(InputError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to train; the defaults are those of the study for CGCNN.
+    """How to train; the defaults are those of section 3.2.2 for CGCNN.
 
     schedule "step" multiplies the rate by `gamma` at each of `milestones` (epochs), "cosine" lets
     it rise linearly over the first `warmup` (share of all epochs) and fall to zero at `epochs`.
@@ -82,7 +83,7 @@ class Settings:
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is {self.warmup!r}; expected a share of all epochs below 1")
 
-    def rate(self, epoch):
+    def rate(self, epoch: float) -> float:
         """Learning rate at `epoch`, which may be a fraction within an epoch."""
         if self.schedule == "step":
             passed = sum(epoch >= milestone for milestone in self.milestones)
@@ -97,9 +98,11 @@ class Settings:
 
 
 def fit(
-    model, dataset, train, validation, *, settings=None, scaler=None, target="target", unit="",
-    checkpoint=None, checkpoint_every=60.0, progress=None, device="cpu", threads=1,
-):  # fmt: skip
+    model: GraphModel, dataset: GraphDataset, train: Labels, validation: Labels | None, *,
+    settings: Settings | None = None, scaler: TargetScaler | None = None, target: str = "target",
+    unit: str = "", checkpoint: str | Path | None = None, checkpoint_every: float = 60.0,
+    progress: bool | None = None, device: object = "cpu", threads: int = 1,
+) -> TrainedModel:  # fmt: skip
     """Train `model` (a GraphModel) on the Labels `train`; returns a TrainedModel.
 
     validation (Labels) decides about early stopping; None trains for all epochs and keeps the

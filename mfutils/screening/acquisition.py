@@ -3,11 +3,12 @@
 A surrogate gives every candidate a mean and a standard deviation. Acquisition functions turn the
 pair into one number: confidence bounds and expected improvement look for the best value,
 classification entropy and information for the boundary of a class, window probability and the
-risk-aware score rank what is handed on. All are closed forms of the normal distribution.
+moments of a margin rank what is handed on. All are closed forms of the normal distribution.
 Arguments mean and std are (n,) or broadcast against each other; std 0 means "known".
 """
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import erfcx, ndtr, xlogy
 
 from mfutils.errors import InputError
@@ -20,7 +21,6 @@ __all__ = [
     "lower_confidence_bound",
     "mutual_information",
     "probability_below",
-    "risk_aware_score",
     "utility_moments",
     "window_probability",
 ]
@@ -30,7 +30,9 @@ _ROOT_2PI = np.sqrt(2 * np.pi)
 _FAR = -50.0
 
 
-def lower_confidence_bound(mean, std, *, w1=1.0, w2=1.0):
+def lower_confidence_bound(
+    mean: npt.ArrayLike, std: npt.ArrayLike, *, w1: float = 1.0, w2: float = 1.0
+) -> np.ndarray | float:
     """w1 mean - w2 std: the smallest is chosen. Along equal scores w2 / w1 units of mean buy
     one unit of std. Raises InputError when a weight is negative or both are zero."""
     mean, std = _checked(mean, std)
@@ -39,13 +41,17 @@ def lower_confidence_bound(mean, std, *, w1=1.0, w2=1.0):
     return w1 * mean - w2 * std
 
 
-def expected_improvement(mean, std, best, *, maximise=False):
+def expected_improvement(
+    mean: npt.ArrayLike, std: npt.ArrayLike, best: npt.ArrayLike, *, maximise: bool = False
+) -> np.ndarray | float:
     """E[max(best - y, 0)], or E[max(y - best, 0)] with maximise, in the unit of y."""
     gain, std = _gain(mean, std, best, maximise)
     return np.maximum(_hinge(gain, std), 0.0)
 
 
-def log_expected_improvement(mean, std, best, *, maximise=False):
+def log_expected_improvement(
+    mean: npt.ArrayLike, std: npt.ArrayLike, best: npt.ArrayLike, *, maximise: bool = False
+) -> np.ndarray | float:
     """Natural logarithm of the expected improvement, finite where the value itself underflows.
 
     With EI = 0 everywhere an argmax is arbitrary; its logarithm still ranks. -inf for a known
@@ -71,13 +77,15 @@ def log_expected_improvement(mean, std, best, *, maximise=False):
         return np.where(known, np.log(np.maximum(gain, 0.0)), value)
 
 
-def probability_below(mean, std, threshold):
+def probability_below(
+    mean: npt.ArrayLike, std: npt.ArrayLike, threshold: npt.ArrayLike
+) -> np.ndarray | float:
     """P(y <= threshold); a step for std 0."""
     mean, std = _checked(mean, std)
     return ndtr(_z(_number(threshold, "threshold") - mean, std))
 
 
-def classification_entropy(probability):
+def classification_entropy(probability: npt.ArrayLike) -> np.ndarray | float:
     """-p log p - (1 - p) log(1 - p) in nats: 0 when the class is certain, log 2 at p = 1/2."""
     p = np.asarray(probability, dtype=float)
     if not ((p >= 0) & (p <= 1)).all():
@@ -85,7 +93,7 @@ def classification_entropy(probability):
     return -xlogy(p, p) - xlogy(1 - p, 1 - p)
 
 
-def mutual_information(std, noise):
+def mutual_information(std: npt.ArrayLike, noise: npt.ArrayLike) -> np.ndarray | float:
     """I(y; f) = log(1 + std^2 / noise^2) / 2 in nats: what one noisy look tells about f.
 
     std: of the noiseless prediction; noise: std of the observation noise, > 0.
@@ -100,7 +108,10 @@ def mutual_information(std, noise):
     return 0.5 * np.log1p(np.square(std / noise))
 
 
-def boundary_information(mean, std, noise, threshold, delta):
+def boundary_information(
+    mean: npt.ArrayLike, std: npt.ArrayLike, noise: npt.ArrayLike, threshold: npt.ArrayLike,
+    delta: float,
+) -> np.ndarray | float:  # fmt: skip
     """Mutual information where |mean - threshold| <= delta, elsewhere minus the distance.
 
     So the largest value is the most telling candidate near the boundary, or, when none is near,
@@ -113,7 +124,9 @@ def boundary_information(mean, std, noise, threshold, delta):
     return np.where(distance <= delta, mutual_information(std, noise), -distance)
 
 
-def window_probability(mean, std, low, high):
+def window_probability(
+    mean: npt.ArrayLike, std: npt.ArrayLike, low: float, high: float
+) -> np.ndarray | float:
     """P(low <= y <= high); low and high may be infinite. Accurate in both tails."""
     mean, std = _checked(mean, std)
     low, high = _window(low, high)
@@ -123,7 +136,9 @@ def window_probability(mean, std, low, high):
     return np.where(flip, ndtr(-a) - ndtr(-b), ndtr(b) - ndtr(a))
 
 
-def utility_moments(mean, std, low, high=np.inf):
+def utility_moments(
+    mean: npt.ArrayLike, std: npt.ArrayLike, low: float, high: float = np.inf
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and std of u(y) = min(max(y - low, 0), high - low), each (n,), in the unit of y.
 
     The margin above a lower limit: nothing below it, no more reward above `high`.
@@ -151,14 +166,6 @@ def utility_moments(mean, std, low, high=np.inf):
     spread = scale * np.sqrt(np.maximum(second - first**2, 0.0))
     exact = np.clip(mean, low, high) - low
     return np.where(known, exact, value), np.where(known, 0.0, spread)
-
-
-def risk_aware_score(mean, std, low, high=np.inf, *, aversion=1.0):
-    """E[u] - aversion * sd[u] of the margin u of `utility_moments`: the largest is best."""
-    if not (np.isfinite(aversion) and aversion >= 0):
-        raise InputError(f"aversion is {aversion}: expected a number >= 0")
-    expected, spread = utility_moments(mean, std, low, high)
-    return expected - aversion * spread
 
 
 def _hinge(gain, std):

@@ -7,6 +7,7 @@ allowed compositions add up to one, every sample is allowed, and log p(c) is exa
 """
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -24,7 +25,7 @@ class CompositionGenerator:
     `history`: list of dicts epoch, train and, when given, held_out (nats per composition).
     """
 
-    def __init__(self, space, n_conditions, hidden, seed):
+    def __init__(self, space: CompositionSpace, n_conditions: int, hidden: int, seed: int):
         self.space, self.n_conditions = space, n_conditions
         width = 2 * space.size + 3 + n_conditions
         with torch.random.fork_rng(devices=[]):
@@ -50,7 +51,9 @@ class CompositionGenerator:
         parts = [counts / total[:, None], onehot, scale, condition]
         return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
 
-    def sample(self, n_atoms, *, condition=None, seed: int = 0) -> np.ndarray:
+    def sample(
+        self, n_atoms: npt.ArrayLike, *, condition: npt.ArrayLike | None = None, seed: int = 0
+    ) -> np.ndarray:
         """One composition per entry of n_atoms (m,): counts (m, E). All are allowed.
 
         condition (m, p), as in the fit. Raises InputError for a number of atoms that no neutral
@@ -80,7 +83,7 @@ class CompositionGenerator:
             last[rows] = chosen
         return counts
 
-    def log_prob(self, counts, *, condition=None) -> np.ndarray:
+    def log_prob(self, counts: np.ndarray, *, condition: npt.ArrayLike | None = None) -> np.ndarray:
         """Exact log p(c | N) (m,) in nats of counts (m, E); InputError for rows not allowed."""
         steps = self._steps(counts, self._condition(condition, len(counts)))
         with torch.inference_mode():
@@ -125,14 +128,15 @@ class CompositionGenerator:
 
 
 def fit_generator(
-    space: CompositionSpace, counts, *, condition=None, held_out=None, hidden=128, epochs=40,
-    learning_rate=3e-3, weight_decay=1e-2, batch=512, seed=0,
-):  # fmt: skip
+    space: CompositionSpace, counts: np.ndarray, *, condition: npt.ArrayLike | None = None,
+    held_out: np.ndarray | None = None, hidden: int = 128, epochs: int = 40,
+    learning_rate: float = 3e-3, weight_decay: float = 1e-2, batch: int = 512, seed: int = 0,
+) -> CompositionGenerator:  # fmt: skip
     """Maximum likelihood on allowed compositions counts (n, E), with an optional condition (n, p).
 
     held_out: other compositions (k, E), scored after every epoch (only without a condition).
-    The learning rate falls to zero along a cosine. Returns a CompositionGenerator; raises
-    InputError for compositions outside the space.
+    The learning rate falls to zero along a cosine. Raises InputError for compositions outside the
+    space.
     """
     condition = np.zeros((len(counts), 0)) if condition is None else np.asarray(condition, float)
     if condition.ndim != 2 or len(condition) != len(counts):

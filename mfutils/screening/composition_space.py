@@ -12,10 +12,11 @@ leave the set nor get stuck, whatever it has learnt.
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 
-__all__ = ["CompositionSpace"]
+__all__ = ["CompositionSpace", "draw"]
 
 _MOST_LISTED = 2_000_000  # compositions in one `enumerate`
 
@@ -77,7 +78,9 @@ class CompositionSpace:
         divisors = [d for d in range(1, n_atoms + 1) if n_atoms % d == 0]
         return sum(_moebius(d) * int(self._table[0, n_atoms // d, self._reach]) for d in divisors)
 
-    def contains(self, counts, *, n_atoms=None) -> np.ndarray:
+    def contains(
+        self, counts: npt.ArrayLike, *, n_atoms: npt.ArrayLike | None = None
+    ) -> np.ndarray:
         """Mask (m,): which rows of counts (m, E) are allowed, with n_atoms (number or (m,)) atoms
         or, without it, with 1 to n_max atoms."""
         counts = self._check_counts(counts)
@@ -85,7 +88,7 @@ class CompositionSpace:
         right = (total >= 1) & (total <= self.n_max) if n_atoms is None else total == n_atoms
         return (counts >= 0).all(axis=1) & right & (counts @ self.charges == 0)
 
-    def mask(self, last, left, charge) -> np.ndarray:
+    def mask(self, last: npt.ArrayLike, left: npt.ArrayLike, charge: npt.ArrayLike) -> np.ndarray:
         """Allowed next species (m, E) of partial words.
 
         last (m,): species of the last atom (0 at the start); left (m,): atoms still to place;
@@ -130,7 +133,7 @@ class CompositionSpace:
             last, charge = chosen, charge[rows] + self.charges[chosen]
         return counts
 
-    def words(self, counts) -> list[np.ndarray]:
+    def words(self, counts: npt.ArrayLike) -> list[np.ndarray]:
         """The word of each row of counts (m, E): species of its atoms, in order.
 
         Raises InputError for a row outside the space.
@@ -146,7 +149,7 @@ class CompositionSpace:
             )
         return [np.repeat(np.arange(self.size), row) for row in counts]
 
-    def formula(self, counts) -> str:
+    def formula(self, counts: np.ndarray) -> str:
         """Text of one composition (E,): names with their numbers."""
         return " ".join(
             f"{self.names[i]}{counts[i] if counts[i] != 1 else ''}" for i in np.flatnonzero(counts)
@@ -166,7 +169,7 @@ class CompositionSpace:
         return counts
 
 
-def draw(weights, rng) -> np.ndarray:
+def draw(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One column (m,) per row of weights (m, E) >= 0, with probability in proportion to them."""
     total = np.cumsum(weights, axis=1)
     # From the closed top, so that a column of weight zero is never hit

@@ -9,6 +9,7 @@ square of both pushes samples towards the rules and bends the distribution.
 """
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -25,26 +26,26 @@ class CompositionVAE:
     `history`: list of dicts epoch, reconstruction, divergence (nats per composition).
     """
 
-    def __init__(self, counts, charges, n_max, decoder, latent, hidden, seed):
+    def __init__(
+        self, counts: np.ndarray, charges: np.ndarray, n_max: int, decoder: str, latent: int,
+        hidden: int, seed: int,
+    ):  # fmt: skip
         self.n_species, self.n_max, self.latent = len(charges), n_max, latent
         self.by_words = decoder == "words"
         if self.by_words:
             # Slot t holds the species of atom t; every choice is one atom
             charge_of = np.tile(charges, (n_max, 1))
             atoms_of = np.ones_like(charge_of)
-            filled = counts.sum(axis=1)[:, None] > np.arange(n_max)
             start = np.log((counts.sum(axis=0) / counts.sum()).clip(min=0.1 / len(counts)))
             start = np.tile(start, (n_max, 1))
         else:
             numbers = np.arange(counts.max() + 1)
             charge_of = charges[:, None] * numbers
             atoms_of = np.tile(numbers, (len(charges), 1))
-            filled = np.ones_like(counts, dtype=bool)
             frequency = np.stack([(counts == k).mean(axis=0) for k in numbers], axis=1)
             start = np.log(frequency.clip(min=0.1 / len(counts)))
         self.shape = charge_of.shape
         self.charge_of, self.atoms_of = (torch.tensor(t).float() for t in (charge_of, atoms_of))
-        self.filled = torch.from_numpy(filled)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.encoder = nn.Sequential(
@@ -61,6 +62,12 @@ class CompositionVAE:
                 self.decoder[-1].weight.mul_(0.1)
         self.history: list[dict] = []
 
+    def _filled(self, total):
+        """Mask (m, slots) of the slots that hold a choice in compositions of `total` (m,) atoms."""
+        if not self.by_words:
+            return torch.ones(len(total), self.n_species, dtype=torch.bool)
+        return total[:, None] > torch.arange(self.n_max)
+
     def _encode(self, counts, total):
         size = (total / self.n_max)[:, None]
         inputs = torch.cat([counts / total[:, None], (counts > 0).float(), size], dim=1)
@@ -75,14 +82,14 @@ class CompositionVAE:
     def _broken(self, logs, total, filled):
         """E[(atoms - N)^2] + E[charge^2] (m,) of decoded samples."""
         p = logs.exp() * filled[:, :, None]
-        out = 0.0
+        square = 0.0
         for table, wanted in ((self.atoms_of, total), (self.charge_of, 0.0)):
             first = (p * table).sum(dim=2)
             variance = (p * table**2).sum(dim=2) - first**2
-            out = out + (first.sum(dim=1) - wanted) ** 2 + variance.sum(dim=1)
-        return out
+            square = square + (first.sum(dim=1) - wanted) ** 2 + variance.sum(dim=1)
+        return square
 
-    def sample(self, n_atoms, *, seed: int = 0) -> np.ndarray:
+    def sample(self, n_atoms: npt.ArrayLike, *, seed: int = 0) -> np.ndarray:
         """Counts (m, E), one row per entry of n_atoms (m,); nothing is rejected here."""
         wanted = np.atleast_1d(np.asarray(n_atoms, dtype=int))
         if wanted.min() < 1 or wanted.max() > self.n_max:
@@ -103,13 +110,14 @@ class CompositionVAE:
 
 
 def fit_vae(
-    counts, *, charges, n_max, decoder="words", latent=24, hidden=128, epochs=60,
-    learning_rate=3e-3, beta=0.1, penalty=0.0, batch=128, seed=0,
-):  # fmt: skip
+    counts: npt.ArrayLike, *, charges: npt.ArrayLike, n_max: int, decoder: str = "words",
+    latent: int = 24, hidden: int = 128, epochs: int = 60, learning_rate: float = 3e-3,
+    beta: float = 0.1, penalty: float = 0.0, batch: int = 128, seed: int = 0,
+) -> CompositionVAE:  # fmt: skip
     """Train on counts (n, E) with the charges (E,) of the species and at most n_max atoms.
 
     beta: weight of the divergence; penalty: weight of the mean square of wrong atoms and charge.
-    Returns a CompositionVAE; raises InputError on shapes that do not fit or an unknown decoder.
+    Raises InputError on shapes that do not fit or an unknown decoder.
     """
     counts, charges = np.asarray(counts), np.asarray(charges)
     if counts.ndim != 2 or charges.shape != counts.shape[1:] or counts.dtype.kind not in "iu":
@@ -136,8 +144,9 @@ def fit_vae(
     for epoch in range(epochs):
         sums = np.zeros(2)
         for part in torch.randperm(len(counts), generator=generator).split(batch):
-            rows, filled = inputs[part], model.filled[part]
+            rows = inputs[part]
             total = rows.sum(dim=1)
+            filled = model._filled(total)
             mean, log_std = model._encode(rows, total)
             noise = torch.randn(mean.shape, generator=generator)
             logs = model._decode(mean + log_std.exp() * noise, total)
@@ -160,7 +169,7 @@ def fit_vae(
 
 def _words(counts, n_max):
     """Species of each atom in order (n, n_max); places beyond the last atom hold species 0."""
-    out = np.zeros((len(counts), n_max), dtype=int)
+    words = np.zeros((len(counts), n_max), dtype=int)
     for row, line in enumerate(counts):
-        out[row, : line.sum()] = np.repeat(np.arange(len(line)), line)
-    return out
+        words[row, : line.sum()] = np.repeat(np.arange(len(line)), line)
+    return words

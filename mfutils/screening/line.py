@@ -12,6 +12,7 @@ the same line event by event without these assumptions.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,25 +48,25 @@ class Stage:
     room: float = math.inf
 
     def __post_init__(self):
-        found = f"stage {self.name!r}: "
+        where = f"stage {self.name!r}: "
         if not (math.isfinite(self.service_time) and self.service_time > 0):
-            raise InputError(f"{found}service_time is {self.service_time!r}; expected hours > 0")
+            raise InputError(f"{where}service_time is {self.service_time!r}; expected hours > 0")
         if not isinstance(self.servers, int) or self.servers < 1:
-            raise InputError(f"{found}servers is {self.servers!r}; expected a whole number >= 1")
+            raise InputError(f"{where}servers is {self.servers!r}; expected a whole number >= 1")
         if not 0 < self.passes <= 1:
-            raise InputError(f"{found}passes is {self.passes!r}; expected a share in (0, 1]")
+            raise InputError(f"{where}passes is {self.passes!r}; expected a share in (0, 1]")
         if not (math.isfinite(self.cv) and self.cv >= 0):
-            raise InputError(f"{found}cv is {self.cv!r}; expected a number >= 0")
+            raise InputError(f"{where}cv is {self.cv!r}; expected a number >= 0")
         if not (self.room >= 0 and (self.room == math.inf or self.room == int(self.room))):
-            raise InputError(f"{found}room is {self.room!r}; expected a whole number or inf")
+            raise InputError(f"{where}room is {self.room!r}; expected a whole number or inf")
 
     @property
-    def rate(self):
+    def rate(self) -> float:
         """Candidates per hour that all servers together can finish."""
         return self.servers / self.service_time
 
 
-def check_line(stages):
+def check_line(stages: Iterable[Stage]) -> list[Stage]:
     """The stages as a list; raises InputError when there are none or two share a name."""
     stages = list(stages)
     if not stages:
@@ -82,25 +83,28 @@ def _reach(stages):
     return np.cumprod([1.0] + [stage.passes for stage in stages])
 
 
-def capacities(stages):
+def capacities(stages: Iterable[Stage]) -> np.ndarray:
     """Candidates per hour at the head of the line that each stage can cope with, (n,)."""
     stages = check_line(stages)
     return np.array([stage.rate for stage in stages]) / _reach(stages)[:-1]
 
 
-def bottleneck(stages):
+def bottleneck(stages: Iterable[Stage]) -> int:
     """Index of the stage with the smallest capacity; the first one of equals."""
     return int(np.argmin(capacities(stages)))
 
 
-def throughput(stages, *, arrivals=math.inf):
+def throughput(stages: Iterable[Stage], *, arrivals: float = math.inf) -> float:
     """Finds per hour in the long run, when `arrivals` candidates per hour are offered."""
+    stages = check_line(stages)
     if not arrivals > 0:
         raise InputError(f"arrivals is {arrivals!r}; expected candidates per hour > 0")
     return float(min(arrivals, capacities(stages).min()) * _reach(stages)[-1])
 
 
-def doubled(stages, *, arrivals=math.inf, factor=2):
+def doubled(
+    stages: Iterable[Stage], *, arrivals: float = math.inf, factor: int = 2
+) -> pd.DataFrame:
     """What more servers at one stage buy: stage, factor of the throughput, next bottleneck."""
     stages = check_line(stages)
     before = throughput(stages, arrivals=arrivals)
@@ -115,7 +119,7 @@ def doubled(stages, *, arrivals=math.inf, factor=2):
     return pd.DataFrame(rows)
 
 
-def erlang_c(servers, load):
+def erlang_c(servers: int, load: float) -> float:
     """Probability that an arrival to an M/M/c queue waits; load = arrival rate x service time.
 
     Raises InputError unless 0 <= load < servers: beyond, the queue grows without end.
@@ -128,7 +132,7 @@ def erlang_c(servers, load):
     return blocked / (1 - load / servers * (1 - blocked))
 
 
-def analyse(stages, *, arrivals):
+def analyse(stages: Iterable[Stage], *, arrivals: float) -> pd.DataFrame:
     """One row per stage at `arrivals` candidates per hour with unlimited room.
 
     Columns: stage, arrivals (per hour, at this stage), capacity (at the head of the line),

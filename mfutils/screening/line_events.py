@@ -10,13 +10,14 @@ stage slows the ones before it. `mfutils.screening.line` has the closed forms to
 import heapq
 import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from mfutils.errors import InputError
-from mfutils.screening.line import check_line
+from mfutils.screening.line import Stage, check_line
 
 __all__ = ["Run", "simulate"]
 
@@ -40,11 +41,11 @@ class Run:
     turned_away: int
 
     @property
-    def throughput(self):
+    def throughput(self) -> float:
         """Finds per hour."""
         return len(self.find_times) / self.hours
 
-    def interval(self, *, batches=20):
+    def interval(self, *, batches: int = 20) -> tuple[float, float]:
         """Mean and standard error of the finds per hour, by batch means."""
         edges = np.linspace(self.start, self.start + self.hours, batches + 1)
         rates = np.histogram(self.find_times, edges)[0] * batches / self.hours
@@ -164,7 +165,10 @@ class _Line:
             self.enter(0)
 
 
-def simulate(stages, *, arrivals=None, hours, warmup=0.0, seed=0):
+def simulate(
+    stages: Iterable[Stage], *, arrivals: float | None = None, hours: float, warmup: float = 0.0,
+    seed: int = 0,
+) -> Run:  # fmt: skip
     """Play the line of `mfutils.screening.line.Stage`s for `hours` after `warmup`; returns a Run.
 
     arrivals is the mean number of candidates per hour of a Poisson stream, or None for a source

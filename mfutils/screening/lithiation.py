@@ -6,6 +6,7 @@ become energies per formula unit of the host, so that x and E can go to `voltage
 """
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from mfutils.errors import InputError
 __all__ = ["lithiated_phases", "system_amounts"]
 
 
-def lithiated_phases(table):
+def lithiated_phases(table: pd.DataFrame) -> pd.DataFrame:
     """One row per phase of every host that the table holds bare and lithiated.
 
     table has formula and formation_energy_per_atom (eV/atom); of equal formulas the lowest energy
@@ -38,7 +39,7 @@ def _joined(table):
     for row in np.argsort(energies, kind="stable"):
         if np.isfinite(energies[row]):
             lowest.setdefault(_parsed(table, row).reduced_formula, int(row))
-    found = []
+    lithiated = []
     for row in lowest.values():
         whole = _parsed(table, row)
         rest = Composition({e: n for e, n in whole.items() if e.symbol != "Li"})
@@ -47,7 +48,7 @@ def _joined(table):
         host, units = rest.get_reduced_composition_and_factor()
         if host.reduced_formula in lowest:
             atoms = whole.num_atoms / units
-            found.append(
+            lithiated.append(
                 {
                     "host": host.reduced_formula,
                     "formula": whole.reduced_formula,
@@ -58,12 +59,14 @@ def _joined(table):
                     "row": row,
                 }
             )
-    phases = pd.DataFrame(found, columns=["host", "formula", "x", "atoms", "energy", "row"])
+    phases = pd.DataFrame(lithiated, columns=["host", "formula", "x", "atoms", "energy", "row"])
     several = phases.groupby("host")["x"].transform("size") > 1
     return phases[several].sort_values(["host", "x"], kind="stable").reset_index(drop=True)
 
 
-def system_amounts(table, elements):
+def system_amounts(
+    table: pd.DataFrame, elements: Iterable[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(amounts (n, e), energies (n,), rows (n,)) of all phases made of `elements` alone.
 
     Atoms and eV per formula unit; one row of zero energy per element comes first (row -1).

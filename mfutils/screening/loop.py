@@ -2,51 +2,22 @@
 
 A pool of candidates has inputs x and, hidden from the loop, values y. Every round fits a
 Gaussian process to what has been seen, scores the rest with an acquisition function and looks at
-the best-scored candidates. Dominance lives in `mfutils.screening.pareto`, scores in `acquisition`;
-both are reachable from here.
+the best-scored candidates. The scores are those of `mfutils.screening.acquisition`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 from mfutils.gp.exact import fit_gp
 from mfutils.gp.inputs import as_inputs, as_targets
-from mfutils.screening.acquisition import (
-    boundary_information,
-    classification_entropy,
-    expected_improvement,
-    log_expected_improvement,
-    lower_confidence_bound,
-    mutual_information,
-    probability_below,
-    risk_aware_score,
-    utility_moments,
-    window_probability,
-)
-from mfutils.screening.pareto import dominates, hypervolume, pareto_front, pareto_layers
+from mfutils.screening.acquisition import log_expected_improvement, lower_confidence_bound
 
-__all__ = [
-    "POLICIES",
-    "Campaign",
-    "State",
-    "boundary_information",
-    "classification_entropy",
-    "dominates",
-    "expected_improvement",
-    "hypervolume",
-    "log_expected_improvement",
-    "lower_confidence_bound",
-    "mutual_information",
-    "pareto_front",
-    "pareto_layers",
-    "probability_below",
-    "risk_aware_score",
-    "screen",
-    "utility_moments",
-    "window_probability",
-]
+__all__ = ["POLICIES", "Campaign", "State", "screen"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +41,7 @@ class Campaign:
 
     order: np.ndarray
     best: np.ndarray
-    watched: list
+    watched: list[Any]
 
 
 # State -> score (n,), the largest is looked at next; None means a random choice
@@ -82,7 +53,12 @@ POLICIES = {
 }
 
 
-def screen(x, y, policy, *, initial=10, queries=30, batch=1, seed=0, kernel="matern52", watch=None):
+def screen(
+    x: npt.ArrayLike, y: npt.ArrayLike, policy: str | Callable[[State], np.ndarray], *,
+    initial: int = 10, queries: int = 30, batch: int = 1, seed: int = 0,
+    kernel: str = "matern52",
+    watch: Callable[[np.ndarray, np.ndarray, np.ndarray], Any] | None = None,
+) -> Campaign:  # fmt: skip
     """Look for the smallest y (n,) of a pool x (n, d), `queries` looks after `initial` random ones.
 
     policy: a name in POLICIES, or a function of a State that returns scores, the largest first.

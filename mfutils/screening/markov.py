@@ -12,9 +12,11 @@ against v is its regret.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
@@ -67,11 +69,11 @@ class Process:
         object.__setattr__(self, "transition", transition)
         object.__setattr__(self, "reward", reward)
 
-    def backup(self, value):
+    def backup(self, value: np.ndarray) -> np.ndarray:
         """Action values q (n, k) of one step before values (n,)."""
         return self.reward + self.discount * (self.transition @ value).reshape(self.reward.shape)
 
-    def evaluate(self, policy):
+    def evaluate(self, policy: npt.ArrayLike) -> np.ndarray:
         """Values (n,) of a policy (n,) of action numbers, by one sparse linear system."""
         policy = np.asarray(policy)
         n, k = self.reward.shape
@@ -81,8 +83,10 @@ class Process:
         matrix = sparse.eye_array(n, format="csr") - self.discount * self.transition[rows]
         return spsolve(matrix.tocsc(), self.reward[np.arange(n), policy])
 
-    def policy_iteration(self, *, start=None):
-        """(values, policy, rounds) of the optimum; an action changes only for a real gain."""
+    def policy_iteration(
+        self, *, start: npt.ArrayLike | None = None
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """(values (n,), policy (n,), rounds) of the optimum; an action changes for a real gain."""
         n = len(self.reward)
         policy = np.zeros(n, dtype=int) if start is None else np.asarray(start, dtype=int)
         for rounds in range(1, 1000):
@@ -97,7 +101,10 @@ class Process:
             policy = np.where(better, best, policy)
         raise InputError("policy iteration found no end in 1,000 rounds; check the rewards' scale")
 
-    def value_iteration(self, *, tolerance=1e-10, start=None, rounds=100_000):
+    def value_iteration(
+        self, *, tolerance: float = 1e-10, start: npt.ArrayLike | None = None,
+        rounds: int = 100_000,
+    ) -> np.ndarray:  # fmt: skip
         """Values (n,) within `tolerance` of the optimum, by applying Bellman's equation."""
         value = np.zeros(len(self.reward)) if start is None else np.asarray(start, dtype=float)
         stop = tolerance * (1 - self.discount) / (2 * self.discount)
@@ -121,7 +128,7 @@ class Learning:
     q: np.ndarray
     returns: np.ndarray
 
-    def regret(self, process, start):
+    def regret(self, process: Process, start: int) -> np.ndarray:
         """v*(start) less the value of the greedy policy at each kept episode, (c,)."""
         best = process.policy_iteration()[0][start]
         loss = [best - process.evaluate(q.argmax(axis=1))[start] for q in self.q]
@@ -165,22 +172,29 @@ def _cumulative(process):
     return total - np.repeat(before, np.diff(matrix.indptr))
 
 
+def _checkpoints(process, start, episodes, checkpoints):
+    """The episodes at which q is kept, sorted; InputError when they or the start do not exist."""
+    if not (0 <= start < len(process.reward) and episodes >= 1):
+        raise InputError(f"start {start}, episodes {episodes}; expected a state and at least 1")
+    kept = np.unique(np.fromiter(checkpoints, dtype=int))
+    if not len(kept) or kept[0] < 0 or kept[-1] > episodes:
+        raise InputError(f"checkpoints must lie between 0 and {episodes} episodes")
+    return kept
+
+
 def q_learning(
-    process, *, start, episodes, checkpoints, explore=0.3, decay=math.inf, rate=1.0, power=0.6,
-    initial=0.0, limit=200, seed=0,
-):  # fmt: skip
-    """Tabular Q-learning from `start`; returns a Learning.
+    process: Process, *, start: int, episodes: int, checkpoints: Iterable[int],
+    explore: float = 0.3, decay: float = math.inf, rate: float = 1.0, power: float = 0.6,
+    initial: npt.ArrayLike = 0.0, limit: int = 200, seed: int = 0,
+) -> Learning:  # fmt: skip
+    """Tabular Q-learning from `start`, with q kept at the episodes `checkpoints`.
 
     explore is the share of random actions, divided by 1 + episode / decay. The step of the v-th
     visit is rate / v^power. initial is q at the beginning, one number or (n, k); a value above
     what can be earned makes every untried action worth a try. limit ends an episode.
     """
     n, k = process.reward.shape
-    if not (0 <= start < n and episodes >= 1):
-        raise InputError(f"start {start}, episodes {episodes}; expected a state and at least 1")
-    kept = np.unique(np.asarray(checkpoints, dtype=int))
-    if not len(kept) or kept[0] < 0 or kept[-1] > episodes:
-        raise InputError(f"checkpoints must lie between 0 and {episodes} episodes")
+    kept = _checkpoints(process, start, episodes, checkpoints)
     if not (0 <= explore <= 1 and decay > 0 and rate > 0 and 0 <= power <= 1):
         raise InputError("expected explore and power in [0, 1], decay and rate > 0")
     q = np.broadcast_to(np.asarray(initial, dtype=float), (n, k)).copy()
@@ -200,17 +214,16 @@ def q_learning(
 
 
 def model_based(
-    process, *, start, episodes, checkpoints, optimism, trials=1, every=1, limit=200, seed=0
-):
+    process: Process, *, start: int, episodes: int, checkpoints: Iterable[int], optimism: float,
+    trials: int = 1, every: int = 1, limit: int = 200, seed: int = 0,
+) -> Learning:  # fmt: skip
     """Learning that counts transitions, plans in the counted model and acts on the plan.
 
     An action tried fewer than `trials` times is taken to earn `optimism` and end (as in R-max),
     so that the plan itself leads to what is not known yet. It plans every `every` episodes.
     """
     n, k = process.reward.shape
-    kept = np.unique(np.asarray(checkpoints, dtype=int))
-    if not len(kept) or kept[0] < 0 or kept[-1] > episodes:
-        raise InputError(f"checkpoints must lie between 0 and {episodes} episodes")
+    kept = _checkpoints(process, start, episodes, checkpoints)
     generator = np.random.default_rng(seed)
     matrix, cumulative = process.transition, _cumulative(process)
     counts = sparse.dok_array((n * k, n))

@@ -10,26 +10,14 @@ front off again and again gives the layers, in 2-D also by one sort and binary s
 from bisect import bisect_right
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 
-__all__ = ["dominates", "hypervolume", "pareto_front", "pareto_layers"]
+__all__ = ["hypervolume", "pareto_front", "pareto_layers"]
 
 
-def dominates(a, b, *, maximise=None) -> bool:
-    """True when point a (d,) dominates point b (d,).
-
-    maximise: one bool for all objectives or one per objective; by default all are minimised.
-    Raises InputError on different lengths or values that are not finite.
-    """
-    a, b = np.atleast_1d(np.asarray(a, float)), np.atleast_1d(np.asarray(b, float))
-    if a.shape != b.shape or a.ndim != 1:
-        raise InputError(f"points of shape {a.shape} and {b.shape}: expected two of shape (d,)")
-    a, b = _minimised(np.stack([a, b]), maximise)
-    return bool((a <= b).all() and (a < b).any())
-
-
-def pareto_front(objectives, *, maximise=None) -> np.ndarray:
+def pareto_front(objectives: npt.ArrayLike, *, maximise: npt.ArrayLike | None = None) -> np.ndarray:
     """Mask (n,) of the rows of objectives (n, d) that no other row dominates.
 
     O(n log n) for one or two objectives, O(n m) for more, with m points on the front.
@@ -53,7 +41,9 @@ def pareto_front(objectives, *, maximise=None) -> np.ndarray:
     return mask
 
 
-def pareto_layers(objectives, *, maximise=None) -> np.ndarray:
+def pareto_layers(
+    objectives: npt.ArrayLike, *, maximise: npt.ArrayLike | None = None
+) -> np.ndarray:
     """Layer (n,) of each row: 0 on the front, 1 on the front of what is left, and so on.
 
     O(n log n) for one or two objectives: a point belongs to the first layer whose least f2 so far
@@ -86,7 +76,9 @@ def pareto_layers(objectives, *, maximise=None) -> np.ndarray:
     return layers
 
 
-def hypervolume(objectives, reference, *, maximise=None) -> float:
+def hypervolume(
+    objectives: npt.ArrayLike, reference: npt.ArrayLike, *, maximise: npt.ArrayLike | None = None
+) -> float:
     """Area that points (n, 2) dominate inside the corner `reference` (2,): one number for a front.
 
     Points beyond the reference count for nothing. Raises InputError unless d is 2.

@@ -13,6 +13,7 @@ import os
 os.environ["PYBAMM_DISABLE_TELEMETRY"] = "true"
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pybamm
 
@@ -21,7 +22,7 @@ from mfutils.screening.single_particle import HalfCell
 
 __all__ = ["MODELS", "discharge"]
 
-MODELS = ("SPM", "DFN")
+MODELS = {"SPM": pybamm.lithium_ion.SPM, "DFN": pybamm.lithium_ion.DFN}
 _AREA = 1.0  # m2; every current below is per m2
 
 
@@ -73,8 +74,9 @@ def _parameters(cell, filling, voltage, conductivity):
 
 
 def discharge(
-    cell: HalfCell, filling, voltage, *, c_rate, cutoff, model="DFN", conductivity=10.0, points=200
-):
+    cell: HalfCell, filling: npt.ArrayLike, voltage: npt.ArrayLike, *, c_rate: float,
+    cutoff: float, model: str = "DFN", conductivity: float = 10.0, points: int = 200,
+) -> pd.DataFrame:  # fmt: skip
     """Constant-current discharge; the columns time (h), capacity (share) and voltage (V).
 
     filling (k,) rising and voltage (k,) in V tabulate the open-circuit voltage, linear between.
@@ -93,7 +95,7 @@ def discharge(
     values = _parameters(cell, grid, voltage, conductivity)
     values.update({"Lower voltage cut-off [V]": cutoff, "Upper voltage cut-off [V]": 10.0})
     values["Current function [A]"] = cell.current(c_rate) * _AREA
-    built = getattr(pybamm.lithium_ion, model)({"working electrode": "positive"})
+    built = MODELS[model]({"working electrode": "positive"})
     simulation = pybamm.Simulation(built, parameter_values=values)
     end = (1 - cell.filled) * 3600 / c_rate
     try:

@@ -7,9 +7,11 @@ model f two games are common: interventional, v(S) = mean over background rows b
 conditional, v(S) = E[f(X) | X_S = x_S], here for jointly normal features.
 """
 
+from collections.abc import Callable
 from math import comb
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 
@@ -20,7 +22,7 @@ MOST_FEATURES = 16
 _ROWS = 200_000  # rows per call of the model
 
 
-def shapley_values(game) -> np.ndarray:
+def shapley_values(game: npt.ArrayLike) -> np.ndarray:
     """Shapley values (d,) or (d, m) of a game (2^d,) or (2^d, m), row number = bits of S.
 
     They add up to game[-1] - game[0]. Raises InputError when the length is no power of two.
@@ -35,15 +37,17 @@ def shapley_values(game) -> np.ndarray:
     numbers = np.arange(2**d)
     size = _bits(numbers, d).sum(axis=1)
     weight = np.array([1.0 / (d * comb(d - 1, k)) for k in range(d)])
-    out = np.empty((d, *game.shape[1:]))
+    values = np.empty((d, *game.shape[1:]))
     for i in range(d):
         without = numbers[(numbers >> i) & 1 == 0]
         gain = game[without | (1 << i)] - game[without]
-        out[i] = np.tensordot(weight[size[without]], gain, axes=1)
-    return out
+        values[i] = np.tensordot(weight[size[without]], gain, axes=1)
+    return values
 
 
-def interventional_game(predict, x, background) -> np.ndarray:
+def interventional_game(
+    predict: Callable[[np.ndarray], npt.ArrayLike], x: npt.ArrayLike, background: npt.ArrayLike
+) -> np.ndarray:
     """Game (2^d, m): features in S from the m rows of x (m, d), the rest from background (b, d).
 
     predict: (n, d) -> (n,). The mean over the background is exact, not sampled.
@@ -62,7 +66,10 @@ def interventional_game(predict, x, background) -> np.ndarray:
     return game
 
 
-def conditional_game(predict, x, mean, covariance, *, draws=200, seed=0) -> np.ndarray:
+def conditional_game(
+    predict: Callable[[np.ndarray], npt.ArrayLike], x: npt.ArrayLike, mean: npt.ArrayLike,
+    covariance: npt.ArrayLike, *, draws: int = 200, seed: int = 0,
+) -> np.ndarray:  # fmt: skip
     """Game (2^d, m) with the absent features drawn from N(mean, covariance) given those of S.
 
     mean (d,), covariance (d, d), positive definite. The same `draws` standard normal numbers

@@ -12,18 +12,19 @@ nothing here; `mfutils.screening.porous_electrode` adds it.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy import constants
 from scipy.optimize import brentq
 
 from mfutils.errors import InputError
 from mfutils.screening.voltages import FARADAY
 
 __all__ = ["HalfCell", "discharge", "surface_filling"]
-
-GAS = 8.31446261815324  # J/(mol K)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,16 +57,16 @@ class HalfCell:
             )
 
     @property
-    def capacity(self):
+    def capacity(self) -> float:
         """Coulomb per m2 of electrode from filling 0 to 1."""
         return FARADAY * self.sites * self.share * self.thickness
 
     @property
-    def surface(self):
+    def surface(self) -> float:
         """m2 of particle surface per m2 of electrode."""
         return 3 * self.share * self.thickness / self.radius
 
-    def current(self, c_rate):
+    def current(self, c_rate: float) -> float:
         """A/m2 of electrode that would fill it in 1 / c_rate hours."""
         return self.capacity * c_rate / 3600
 
@@ -82,7 +83,7 @@ def _roots(count):
 _LAMBDA = _roots(400)
 
 
-def surface_filling(tau, rate):
+def surface_filling(tau: npt.ArrayLike, rate: float) -> np.ndarray:
     """Rise of the surface filling after times tau (k,) in R^2/D at the dimensionless rate g.
 
     The average rises by 3 g tau. Exact for tau = 0 and to 1e-8 of g beyond tau = 1e-4; the
@@ -94,7 +95,10 @@ def surface_filling(tau, rate):
     return rate * np.where(tau < 1e-4, early, 3 * tau + 0.2 - series)
 
 
-def discharge(cell, voltage, *, c_rate, cutoff, points=400):
+def discharge(
+    cell: HalfCell, voltage: Callable[[np.ndarray], np.ndarray], *, c_rate: float, cutoff: float,
+    points: int = 400,
+) -> pd.DataFrame:  # fmt: skip
     """Constant-current discharge to the `cutoff` voltage.
 
     voltage is a function from fillings (k,) in (0, 1) to open-circuit volts. Returns a
@@ -110,7 +114,7 @@ def discharge(cell, voltage, *, c_rate, cutoff, points=400):
     surface = cell.filled + surface_filling(time * cell.diffusivity / cell.radius**2, rate)
     inside = surface < 1 - 1e-6
     time, surface = time[inside], surface[inside]
-    thermal = 2 * GAS * cell.temperature / FARADAY
+    thermal = 2 * constants.R * cell.temperature / FARADAY
     particle = cell.exchange * 2 * np.sqrt(surface * (1 - surface))
     loss = thermal * np.arcsinh(current / (2 * particle))
     loss = loss + thermal * np.arcsinh(cell.current(c_rate) / (2 * cell.metal))

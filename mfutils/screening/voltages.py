@@ -15,7 +15,9 @@ units change together, turns the steps into a smooth curve; one m large gives th
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy import constants
 from scipy.optimize import linprog
 
 from mfutils.errors import InputError
@@ -32,9 +34,9 @@ __all__ = [
     "voltage_steps",
 ]
 
-BOLTZMANN = 8.617333262e-5  # eV/K
-FARADAY = 96485.33212  # C/mol
-_PLANCK = 4.135667696e-15  # eV s
+BOLTZMANN = constants.value("Boltzmann constant in eV/K")
+FARADAY = constants.value("Faraday constant")  # C/mol
+_PLANCK = constants.value("Planck constant in eV/Hz")
 
 
 def _phases(x, energy):
@@ -52,7 +54,9 @@ def _phases(x, energy):
     return x, energy
 
 
-def lithiation_hull(x, energy, *, mu_metal=0.0):
+def lithiation_hull(
+    x: npt.ArrayLike, energy: npt.ArrayLike, *, mu_metal: float = 0.0
+) -> np.ndarray:
     """Indices of the stable phases, in the order of x.
 
     x (n,) lithium per host formula unit, energy (n,) eV per host formula unit. The least
@@ -76,7 +80,9 @@ def lithiation_hull(x, energy, *, mu_metal=0.0):
     return np.array(hull[: 1 + int(np.searchsorted(slopes, mu_metal))])
 
 
-def voltage_steps(x, energy, *, mu_metal=0.0):
+def voltage_steps(
+    x: npt.ArrayLike, energy: npt.ArrayLike, *, mu_metal: float = 0.0
+) -> pd.DataFrame:
     """Plateaus of the open-circuit voltage against lithium metal, one row each.
 
     Columns: x_from, x_to, voltage (V), phase_from, phase_to (indices into x). Raises InputError
@@ -100,7 +106,9 @@ def voltage_steps(x, energy, *, mu_metal=0.0):
     )
 
 
-def stability_window(x, energy, phase, *, mu_metal=0.0):
+def stability_window(
+    x: npt.ArrayLike, energy: npt.ArrayLike, phase: int, *, mu_metal: float = 0.0
+) -> tuple[float, float]:
     """(mu_min, mu_max) in eV between which phase number `phase` has the lowest grand potential.
 
     -inf for the least lithiated phase, mu_metal at most. Raises InputError for a phase above
@@ -124,7 +132,9 @@ def stability_window(x, energy, phase, *, mu_metal=0.0):
     return low, min(high, mu_metal)
 
 
-def potential_window(amounts, energies, target, element):
+def potential_window(
+    amounts: npt.ArrayLike, energies: npt.ArrayLike, target: int, element: int
+) -> tuple[float, float]:
     """(mu_min, mu_max) in eV of one element between which phase `target` is stable, any system.
 
     amounts (n, e) atoms of e elements in one formula unit of n phases, the elements themselves
@@ -164,7 +174,10 @@ def potential_window(amounts, energies, target, element):
     return ends[0], ends[1]
 
 
-def smooth_voltage(x, energy, grid, *, temperature=298.15, cluster=1.0, mu_metal=0.0):
+def smooth_voltage(
+    x: npt.ArrayLike, energy: npt.ArrayLike, grid: npt.ArrayLike, *, temperature: float = 298.15,
+    cluster: float = 1.0, mu_metal: float = 0.0,
+) -> np.ndarray:  # fmt: skip
     """Open-circuit voltages (k,) in V at lithium contents grid (k,), by the grand-canonical mean.
 
     cluster is how many host formula units change together; the larger, the sharper the steps.
@@ -198,7 +211,9 @@ def _mean_content(mu, x, energy, beta):
     return weight @ x / weight.sum(axis=1)
 
 
-def bep_barrier(reaction_energy, *, intrinsic, slope=0.5):
+def bep_barrier(
+    reaction_energy: npt.ArrayLike, *, intrinsic: float, slope: float = 0.5
+) -> np.ndarray | float:
     """Activation energy (eV) from a reaction energy (eV): Ea = intrinsic + slope dE, at least 0.
 
     The relation of Bronsted, Evans and Polanyi; also not below dE, or the way back would have
@@ -211,7 +226,9 @@ def bep_barrier(reaction_energy, *, intrinsic, slope=0.5):
     return np.maximum(barrier, np.maximum(reaction_energy, 0.0))
 
 
-def exchange_current(barrier, *, sites, temperature=298.15):
+def exchange_current(
+    barrier: npt.ArrayLike, *, sites: float, temperature: float = 298.15
+) -> np.ndarray | float:
     """Exchange current density (A/m2) over a barrier (eV) with `sites` (mol/m2) reaction sites.
 
     i0 = F sites (kT/h) exp(-Ea / kT): Eyring's rate with a transmission of one.

@@ -4,15 +4,15 @@ A sweep runs many short trainings on one data set. What they share, the table of
 graphs of all its crystals, is read from the graph cache the first time and kept.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from mfutils.crystals import graph_cache
 from mfutils.crystals.graph_data import GraphDataset
-from mfutils.datasets import bandgap
+from mfutils.datasets import bandgap, registry
 from mfutils.errors import InputError
 from mfutils.networks.labels import Labels
 
@@ -27,19 +27,22 @@ class GapGraphs:
     table: pd.DataFrame
     graphs: GraphDataset
 
-    def gap(self, fidelity):
+    def gap(self, fidelity: str) -> np.ndarray:
         """Gaps (m,) in eV, NaN where unknown; raises InputError for an unknown fidelity."""
         known = [c.removeprefix("gap_") for c in self.table if c.startswith("gap_")]
         if fidelity not in known:
             raise InputError(f"no fidelity {fidelity!r} in {self.name}; it has {', '.join(known)}")
         return self.table[f"gap_{fidelity}"].to_numpy(float)
 
-    def rows(self, fidelity, *, without=None):
+    def rows(self, fidelity: str, *, without: np.ndarray | None = None) -> np.ndarray:
         """Graph numbers with a gap of this fidelity, in order, without those in `without`."""
         rows = np.flatnonzero(np.isfinite(self.gap(fidelity)))
         return rows if without is None else rows[~np.isin(rows, without)]
 
-    def labels(self, fidelities, generator, *, without=None, samples=None):
+    def labels(
+        self, fidelities: Iterable[str], generator: np.random.Generator, *,
+        without: np.ndarray | None = None, samples: int | None = None,
+    ) -> Labels:  # fmt: skip
         """Labels of all gaps of `fidelities`, one after the other, without the graphs `without`.
 
         samples: at most so many per fidelity, drawn with `generator`, a numpy Generator.
@@ -55,8 +58,8 @@ class GapGraphs:
         return Labels(np.concatenate(index), np.concatenate(target), np.concatenate(names))
 
 
-@lru_cache(maxsize=4)
-def load(name="auto", *, cutoff, max_neighbors):
+@registry.remembered(maxsize=4)
+def load(name: str = "auto", *, cutoff: float, max_neighbors: int | None) -> GapGraphs:
     """The GapGraphs of a data set of `mfutils.datasets.bandgap`, with graphs of these settings."""
     name = bandgap.resolve(name)
     table = bandgap.load(name)

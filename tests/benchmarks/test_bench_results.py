@@ -12,7 +12,7 @@ from mfutils import paths
 FOLDER = paths.ROOT / "benchmarks"
 REQUIRED = {
     "cgcnn_step_vs_cgconv", "cgcnn_epoch_vs_dense", "megnet_step_vs_matgl",
-    "graphs_vs_get_all_neighbors", "graphs_vs_ase", "graphs_vs_matgl", "gp_batch_vs_gpytorch",
+    "graphs_vs_get_all_neighbors", "graphs_vs_ase", "graphs_vs_matgl",
     "gp_descriptor_vs_gpytorch", "mlp_loo_vs_loop",
 }  # fmt: skip
 

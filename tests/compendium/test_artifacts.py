@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mfutils.compendium import artifacts, plots
+from mfutils.compendium import artifacts, plots, stems
 from mfutils.errors import InputError
 
 STEM = "03_1_topic"
@@ -93,4 +93,16 @@ def test_by_hand_values_may_change(tmp_path, monkeypatch):
     artifacts.begin(STEM)
     artifacts.record("a", 1)
     artifacts.record("a", 2)
-    assert artifacts.output_folder() == tmp_path / "interactive" / STEM
+    assert (tmp_path / "interactive" / STEM / "values.json").exists()
+
+
+@pytest.mark.parametrize("stem", ["07_10_topic", "03_2b_topic", "3_1_topic", "03_1", "03_1_Topic"])
+def test_stems(tmp_path, monkeypatch, stem):
+    monkeypatch.delenv("MFUTILS_RUN", raising=False)
+    monkeypatch.setattr(artifacts.paths, "FIGURES", tmp_path)
+    if stem[:2] in ("07", "03") and stem.endswith("_topic"):
+        artifacts.begin(stem)
+        assert stems.number(stem) in ("07_10", "03_2b")
+    else:
+        with pytest.raises(InputError, match="must look like 03_1_topic"):
+            artifacts.begin(stem)

@@ -92,7 +92,7 @@ def _notebook(*cells):
 def _cells(solution="secret = 0.4321\nanswer = secret * 1", check=None, tags=coursework.TAGS):
     check = check or f'coursework.check("01_1.a", answer, {SEALS}, tolerance=0.01, hint="Half.")'
     return [
-        new_code_cell("from mfutils import coursework"),
+        new_code_cell("from mfutils.compendium import coursework"),
         new_markdown_cell("How much?", metadata={"tags": [tags[0]]}),
         new_code_cell(solution, metadata={"tags": [tags[1]]}),
         new_code_cell(check, metadata={"tags": [tags[2]], "points": 3}),

@@ -130,7 +130,7 @@ def test_a_worker_killed_mid_run_costs_only_what_it_had_not_finished(
 
     begun, finished = seeds("begun", victim), seeds("done", survivor)
     twice = begun & seeds("begun", survivor)
-    keys = [f"{sweep.job_key(sweep_jobs.slow_fit, job)}.pkl" for job in jobs]
+    keys = [f"{key}.pkl" for key in sweep.job_keys(sweep_jobs.slow_fit, jobs)]
     assert begun - seeds("done", victim) <= twice
     assert twice
     assert not {keys[seed] for seed in twice} & safe

@@ -73,6 +73,26 @@ def test_failure_is_kept_and_never_fresh(project):
     assert "fresh" in project.call("status").stdout, "back to the code of the good run"
 
 
+def test_a_module_that_the_stamp_does_not_know_fails_the_run(project):
+    library = project.root / "mfutils"
+    (library / "noise_level.py").write_text("LEVEL = 1\n")
+    (library / "lazy.py").write_text("def level():\n    return __import__('mfutils.noise_level')\n")
+    by_string = "from importlib import import_module\nimport_module('mfutils.noise_level')"
+    project.add(STEM, cells=[by_string])
+    project.add(OTHER, cells=["from mfutils import lazy\n", "lazy.level()"])
+    result = project.call("run")
+    assert result.returncode == 1
+    said = (
+        "FAILED in its imports: mfutils.noise_level took part, but no import statement leads to "
+        "it, so the stamp would not notice a change; import it by a statement"
+    )
+    assert [said in line for line in result.stdout.splitlines()].count(True) == 2
+    assert not (project.root / "figures").exists()
+    assert (project.root / "build" / "failed" / "smoke" / f"{STEM}.ipynb").exists()
+    project.add(STEM, cells=[f"from mfutils import noise_level\n{by_string}"])
+    assert project.call("run", STEM).returncode == 0
+
+
 def test_kill_leaves_nothing_half_written(project):
     project.add(STEM)
     assert project.call("run").returncode == 0

@@ -1,10 +1,13 @@
 """Sweeps compute each job once, survive damage and interruption, and notice changed code."""
 
+import hashlib
+import json
 import logging
 import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,7 +15,8 @@ import sweep_jobs
 
 from mfutils import code_hash, paths
 from mfutils.compendium import sweep
-from mfutils.errors import InputError
+from mfutils.datasets import registry
+from mfutils.errors import DataError, InputError
 
 
 def lines(path):
@@ -66,17 +70,116 @@ def test_nothing_is_stored_when_not_asked(tmp_path):
 
 def test_key_depends_on_arguments_by_content(tmp_path):
     a = {"array": np.arange(4.0)}
-    key = sweep.job_key(sweep_jobs.total, a)
-    assert key == sweep.job_key(sweep_jobs.total, {"array": np.arange(4.0)})
-    for other in (np.arange(5.0), np.arange(4), np.arange(4.0).reshape(2, 2)):
-        assert key != sweep.job_key(sweep_jobs.total, {"array": other})
+    others = (np.arange(5.0), np.arange(4), np.arange(4.0).reshape(2, 2))
+    same, again, *rest = sweep.job_keys(
+        sweep_jobs.total, [a, {"array": np.arange(4.0)}, *({"array": other} for other in others)]
+    )
+    assert same == again
+    assert len({same, *rest}) == 4
     assert sweep.run(sweep_jobs.total, [a], workers=1, folder=tmp_path) == [6.0]
 
 
 def test_equal_dict_and_list_arguments_do_not_collide():
-    one = sweep.job_key(sweep_jobs.square, {"value": {"array": [1, 2]}})
-    two = sweep.job_key(sweep_jobs.square, {"value": [1, 2]})
-    assert one != two
+    jobs = [{"value": {"array": [1, 2]}}, {"value": [1, 2]}]
+    assert len(set(sweep.job_keys(sweep_jobs.square, jobs))) == 2
+
+
+@dataclass(frozen=True)
+class Setting:
+    rate: float
+    sizes: tuple[int, ...] = (8,)
+
+
+@dataclass(frozen=True)
+class OtherSetting(Setting):
+    pass
+
+
+def test_dataclasses_are_arguments_by_type_and_field():
+    values = [
+        Setting(0.1), OtherSetting(0.1), Setting(0.2), Setting(0.1, (8, 8)), {"rate": 0.1},
+        [Setting(0.1)],
+    ]  # fmt: skip
+    keys = sweep.job_keys(sweep_jobs.square, [{"value": value} for value in values])
+    assert len(set(keys)) == len(values)
+    again = sweep.job_keys(sweep_jobs.square, [{"value": Setting(rate=0.1, sizes=(8,))}])
+    assert again == keys[:1]
+    for odd, kind in ((Setting, "type"), (Setting({1}), "set"), ({1: 2}, "dict")):
+        with pytest.raises(InputError, match=f"job argument value is a {kind}"):
+            sweep.job_keys(sweep_jobs.square, [{"value": odd}])
+
+
+def test_a_dataclass_as_a_result_is_stored(tmp_path):
+    jobs = [{"value": 3}]
+    for _ in range(2):
+        (result,) = sweep.run(sweep_jobs.outcome, jobs, workers=1, folder=tmp_path)
+        assert result == sweep_jobs.Outcome(3, [3, 9])
+
+
+@pytest.fixture
+def registered(tmp_path, monkeypatch):
+    """Registers a file of one line under the name `small`; returns its path."""
+    data = tmp_path / "data"
+    data.mkdir()
+    monkeypatch.setattr(paths, "DATA", data)
+    monkeypatch.setenv("MFUTILS_DATA", str(tmp_path / "raw"))
+
+    def register(line):
+        (data / "small.csv").write_text(line)
+        entry = {"file": "small.csv", "sha256": hashlib.sha256(line.encode()).hexdigest()}
+        entry |= dict.fromkeys(("source", "licence", "description"), "x")
+        (data / "registry.yaml").write_text(json.dumps({"small": entry}))
+        return data / "small.csv"
+
+    return register
+
+
+def test_stored_results_know_the_data_that_they_rest_on(tmp_path, monkeypatch, registered):
+    file, log, access = registered("1"), tmp_path / "log", tmp_path / "access.log"
+    monkeypatch.setenv(registry.ACCESS_LOG, str(access))
+    jobs = [{"factor": factor, "log": str(log)} for factor in (2, 3)]
+    sweep_jobs.loaded.cache_clear()
+
+    def results():
+        access.unlink(missing_ok=True)
+        return sweep.run(sweep_jobs.times_data, jobs, workers=1, folder=tmp_path / "c")
+
+    def noted():
+        return {tuple(line.split("\t")) for line in access.read_text().splitlines()}
+
+    read = {("data/small.csv", hashlib.sha256(b"1").hexdigest())}
+    for _ in range(2):  # computed, the second by a loader that remembers; then from the store
+        assert results() == [2.0, 3.0]
+        assert noted() == read
+        assert len(lines(log)) == 2
+    registered("5")
+    sweep_jobs.loaded.cache_clear()
+    assert results() == [10.0, 15.0]
+    assert noted() == {("data/small.csv", hashlib.sha256(b"5").hexdigest())}
+    assert len(lines(log)) == 4
+    file.unlink()
+    sweep_jobs.loaded.cache_clear()
+    with pytest.raises(DataError, match="file is missing"):
+        results()
+
+
+def test_results_stay_where_large_originals_are_absent(tmp_path, monkeypatch):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    monkeypatch.setenv("MFUTILS_DATA", str(raw))
+    original, log = raw / "original", tmp_path / "log"
+    original.write_text("7")
+    jobs = [{"file": str(original), "log": str(log)}]
+    for content, expected, computed in (("7", 7.0, 1), (None, 7.0, 1), ("8", 8.0, 2)):
+        original.unlink() if content is None else original.write_text(content)
+        got = sweep.run(sweep_jobs.number_in, jobs, workers=1, folder=tmp_path / "c")
+        assert (got, len(lines(log))) == ([expected], computed)
+
+
+def test_results_are_filed_by_module_and_function(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    sweep.run(sweep_jobs.square, [{"value": 2}], workers=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["sweep_jobs.square"]
 
 
 def test_code_change_changes_the_key(tmp_path, monkeypatch):
@@ -116,7 +219,7 @@ def test_cluster_setting_without_its_package(tmp_path, monkeypatch):
 
 SLEEPERS = """
 import sys
-from mfutils import sweep
+from mfutils.compendium import sweep
 import sweep_jobs
 jobs = [{"seconds": 600 + i, "folder": sys.argv[1]} for i in range(2)]
 sweep.run(sweep_jobs.sleep, jobs, workers=2, store=False)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from crystal_examples import random_crystal, symmetric_crystals
 from pymatgen.core import Lattice, Structure
+from typeguard import suppress_type_checks
 
 from mfutils.crystals.graph import as_crystal, build_graph
 from mfutils.errors import InputError
@@ -96,7 +97,7 @@ def test_too_few_neighbours_can_be_an_error():
     ],
 )
 def test_bad_settings(options, message):
-    with pytest.raises(InputError, match=message):
+    with suppress_type_checks(), pytest.raises(InputError, match=message):
         build_graph(SPARSE, **options)
 
 

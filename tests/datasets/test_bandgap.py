@@ -255,7 +255,7 @@ def test_stream_is_cut_anywhere(originals, monkeypatch, chunk):
     folder = originals(json.dumps(entries, indent=1))
     found = list(snapshot.entries(folder / "mp.2019.04.01.json.gz"))
     assert found == entries
-    frame, _ = snapshot.load()
+    frame, _ = snapshot.read_snapshot()
     assert frame["material_id"].tolist() == [f"mp-{i}" for i in range(1, 8)]
     np.testing.assert_array_equal(frame["formation_energy_per_atom"], -np.arange(1, 8) / 7)
 
@@ -265,17 +265,17 @@ def test_plain_and_zipped_originals_read_alike(originals):
     text = json.dumps([entry(1), entry(2)])
     (folder / "mp.2019.04.01.json.gz").unlink()
     (folder / "mp.2019.04.01.json").write_text(text)
-    plain, _ = snapshot.load()
+    plain, _ = snapshot.read_snapshot()
     with zipfile.ZipFile(folder / "mp.2019.04.01.json.zip", "w") as archive:
         archive.writestr("mp.2019.04.01.json", text)
         archive.writestr("__MACOSX/._mp.2019.04.01.json", "junk")
-    zipped, _ = snapshot.load()
+    zipped, _ = snapshot.read_snapshot()
     assert plain.drop(columns="structure").equals(zipped.drop(columns="structure"))
     with zipfile.ZipFile(folder / "mp.2019.04.01.json.zip", "w") as archive:
         archive.writestr("a.json", text)
         archive.writestr("b.json", text)
     with pytest.raises(DataError, match="zip holds 2 files"):
-        snapshot.load()
+        snapshot.read_snapshot()
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_damaged_archives(originals):
     path = folder / "mp.2019.04.01.json.gz"
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(DataError, match="damaged after entry"):
-        snapshot.load()
+        snapshot.read_snapshot()
     path = folder / "data_no_structs.json.gz"
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(DataError, match="not readable as JSON"):

@@ -233,7 +233,7 @@ def test_final_status_is_an_error_at_once(source, server):
 def test_wrong_file_against_a_published_checksum(source, server):
     folder = source(sha256=sha256(BODY))
     server.script = ["wrong"] * 5
-    with pytest.raises(DataError, match=r"twice not the expected file .*sha256 is"):
+    with pytest.raises(DataError, match=r"twice not the expected file .*SHA256 hash"):
         get(folder)
     assert len(server.requests) == 2
     assert list(folder.iterdir()) == []
@@ -309,7 +309,7 @@ def test_listing_gives_address_and_md5(source, server):
 def test_listing_with_wrong_md5_or_without_the_file(source, server):
     folder = source(url=False, listing=f"{server.url}/listing")
     server.listing = [{"name": "gaps.gz", "download_url": f"{server.url}/f", "computed_md5": "00"}]
-    with pytest.raises(DataError, match=r"md5 is"):
+    with pytest.raises(DataError, match=r"MD5 hash"):
         get(folder)
     server.listing = [{"name": "elsewhere.gz"}]
     with pytest.raises(DataError, match=r"no file named gaps.gz or other.gz"):

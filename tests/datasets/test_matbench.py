@@ -49,13 +49,13 @@ def test_reads_structures_and_targets_and_lists_what_is_disordered(tmp_path):
 
 def test_a_file_in_the_data_directory_is_found_and_screened(tmp_path, monkeypatch):
     monkeypatch.setenv("MFUTILS_DATA", str(tmp_path))
-    moduli.load.cache_clear()
+    moduli.load_moduli.cache_clear()
     assert matbench.find("log_kvrh") is None
     with pytest.raises(DataError, match="no matbench_log_kvrh"):
         matbench.load("log_kvrh")
     write(tmp_path / "matbench_log_kvrh.json.gz", content("log_kvrh"))
-    data = moduli.load("matbench", "bulk")
-    moduli.load.cache_clear()
+    data = moduli.load_moduli("matbench", "bulk")
+    moduli.load_moduli.cache_clear()
     assert len(data) == 2
     assert data.target == pytest.approx([1.2, 1.9])
     assert data.table["system"].tolist() == ["cubic", "cubic"]

@@ -1,17 +1,14 @@
 """The embedded forces: what the set holds, what physics says about it, and its builder."""
 
 import io
-import json
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from mfutils.datasets import mlearn
 from mfutils.datasets.build import mlearn_forces
 from mfutils.errors import DataError, InputError
-from mfutils.study.s08 import potential_study
 
 TABLE = mlearn.load()
 
@@ -86,40 +83,3 @@ def test_builder_refuses_inconsistent_energies():
         mlearn_forces.tabulate([record("Li-1", per_atom=-8.0)])
     with pytest.raises(DataError, match="forces"):
         mlearn_forces.tabulate([record("Li-1", forces=((0.1, 0, 0),))])
-
-
-def test_study_draws_without_overlap():
-    train, rows = potential_study.draw("Si", seed=3, train=20, held=10)
-    held = [r.id for r in rows if r.split == "train"]
-    assert len(train) == 20
-    assert len(held) == 10
-    assert not set(held) & set(train["id"])
-    assert sum(r.split == "test" for r in rows) == 25
-    smaller, _ = potential_study.draw("Si", seed=3, train=5, held=10)
-    assert list(smaller["id"]) == list(train["id"][:5])
-    with pytest.raises(InputError, match="its training part has 214"):
-        potential_study.draw("Si", seed=0, train=210, held=10)
-
-
-def test_study_results_are_plain_and_fit_together():
-    result = potential_study.gaussian_process(
-        element="Si", seed=0, sizes=[6, 12], inducing=[20, 40], held=2, train_atoms=6,
-        eval_atoms=2, soap={"cutoff": 4.0, "n_max": 3, "l_max": 2},
-    )  # fmt: skip
-    truth = result["evaluation"]
-    assert truth["held"].sum() == 2
-    assert len(result["models"]) == 4
-    for model in result["models"]:
-        assert model["force_mean"].shape == truth["forces"].shape
-        assert model["force_cov"].shape == (len(truth["forces"]), 3, 3)
-        assert (np.linalg.eigvalsh(model["force_cov"]) > -1e-12).all()
-        assert (model["energy_std"] > 0).all()
-    with_forces = [m for m in result["models"] if m["with_forces"]]
-    errors = [np.abs(m["force_mean"] - truth["forces"]).mean() for m in result["models"]]
-    assert len(with_forces) == 2
-    assert min(errors) < np.abs(truth["forces"]).mean()
-    ids = pd.Series(truth["id"])
-    assert ids.is_unique
-    assert json.dumps(truth["group"])
-    with pytest.raises(InputError, match="method 'guess' is unknown"):
-        potential_study.network(element="Si", seed=0, method="guess")

@@ -19,7 +19,8 @@ def slow(value, log):
     return {"value": value * value}
 """
 SWEEP = """\
-from mfutils import jobs, paths, sweep
+from mfutils import jobs, paths
+from mfutils.compendium import sweep
 calls = [{"value": k, "log": str(paths.ROOT / "log")} for k in range(8)]
 results = sweep.run(jobs.slow, calls, workers=1)
 """

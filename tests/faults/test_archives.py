@@ -116,10 +116,10 @@ def test_a_listing_cannot_choose_the_name_of_a_file(monkeypatch):
         def json(self):
             return [{"name": name, "download_url": "http://127.0.0.1/"} for name in OUTSIDE]
 
-    monkeypatch.setattr(fetch.transfer, "get", lambda *_: Response())
+    monkeypatch.setattr(fetch, "_get", lambda *_: Response())
     entry = {"files": ["gaps.json.gz"], "listing": "http://127.0.0.1/listing"}
     with pytest.raises(DataError, match="no file named gaps") as caught:
-        fetch._resolve(None, entry)
+        fetch._resolve(entry)
     one_line(str(caught.value))
 
 

@@ -2,9 +2,11 @@
 
 One-line errors, nothing half-written, and a rerun with room equals an undisturbed run. What
 happens at every single write is in test_publication_faults.py; the graph cache, which costs a
-warning only, in tests/test_graph_cache.py; a read-only data directory in tests/test_download.py.
+warning only, in tests/crystals/test_graph_cache.py; a read-only data directory in
+tests/datasets/test_fetch.py.
 """
 
+import contextlib
 import errno
 import random
 import shutil
@@ -18,7 +20,7 @@ from trials import STEM, disk, keep, nearly_full, one_line, read_only, trials
 
 from mfutils import files
 from mfutils.compendium import sweep
-from mfutils.datasets import transfer
+from mfutils.datasets import fetch
 from mfutils.errors import DataError
 
 WORK = """\
@@ -114,17 +116,20 @@ def test_stores_on_a_full_disk(tmp_path):
 class _Answer:
     """A response that gives a megabyte."""
 
+    status_code, headers = 200, {}
+
     class raw:
         @staticmethod
         def stream(size, decode_content):
             return iter([bytes(size)] * 4)
 
 
-def test_a_download_that_fills_the_disk(tmp_path):
+def test_a_download_that_fills_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "_get", lambda *_: contextlib.nullcontext(_Answer))
     with disk(tmp_path / "disk", 4) as folder, nearly_full(folder, 100_000):
         part = folder / "gaps.gz.part"
         with pytest.raises(DataError, match=r"cannot be written \(No space left") as caught:
-            transfer._store(_Answer, part, 0, None)
+            fetch._download(fetch._Target("http://127.0.0.1/", "gaps.gz"), folder)
         one_line(str(caught.value))
         assert not (folder / "gaps.gz").exists()
         part.unlink()

@@ -2,7 +2,7 @@
 
 The second cell holds the interpreter's lock for ever, so that its kernel hears no message and
 notices no dead parent: only a kill ends it. (What one killed worker says, and how two runs
-share the work: tests/test_runner.py.)
+share the work: tests/compendium/test_runner.py.)
 """
 
 import signal

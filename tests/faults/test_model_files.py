@@ -1,7 +1,7 @@
 """Files from elsewhere hold weights only: no code in them is ever run.
 
 Each trap would create a file when anything of it is executed. The plain cases, and files that
-were cut short, are in tests/test_training.py.
+were cut short, are in tests/networks/test_training.py.
 """
 
 import io

@@ -1,7 +1,7 @@
 """No network at all: a run needs none, and what needs one says so in one line.
 
 The calls run in a network namespace of their own (root only, else skipped), where even names
-cannot be resolved. Dropped connections, proxies and wrong answers are in tests/test_download.py.
+cannot be resolved. Dropped connections, proxies and wrong answers: tests/datasets/test_fetch.py.
 """
 
 import os
@@ -77,8 +77,8 @@ def test_downloads_say_so_in_one_line(tmp_path, alone):
     assert not list((tmp_path / "raw").iterdir())
     outcomes = Counter({"download: one line per original, no file left": len(lines)})
 
-    code = "from mfutils.datasets import packages; from pathlib import Path; import sys\n"
-    code += f"try: packages.fetch('crabnet', folder=Path({str(tmp_path)!r}) / 'packages')\n"
+    code = "from mfutils.datasets.build import packages; from pathlib import Path; import sys\n"
+    code += f"try: packages.fetch_archive('crabnet', folder=Path({str(tmp_path)!r}) / 'packages')\n"
     code += "except packages.DataError as error: print(error, file=sys.stderr); sys.exit(3)\n"
     script = tmp_path / "fetch_crabnet.py"
     script.write_text(code)

@@ -1,7 +1,7 @@
 """Damage to what the compendium keeps for itself: recomputed, or called stale, never believed.
 
-The graph cache has its own campaign of bit flips in tests/test_graph_cache.py, the cache of the
-snapshot in tests/test_bandgap.py, registered data files in tests/test_registry.py.
+The graph cache has its own campaign of bit flips in tests/crystals/test_graph_cache.py, the cache
+of the snapshot in tests/datasets/test_bandgap.py, registered data files in test_registry.py there.
 """
 
 import json

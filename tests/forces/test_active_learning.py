@@ -41,12 +41,12 @@ def test_curves_share_their_start_and_label_each_structure_once():
     committee = learning_curve(POOL, TEST, strategy="committee", **options)
     assert chance[0] == committee[0]
     for curve in (chance, committee):
-        assert [p["labels"] for p in curve] == [4, 7, 10, 13, 16]
-        every = np.concatenate([p["chosen"] for p in curve])
+        assert [p.labels for p in curve] == [4, 7, 10, 13, 16]
+        every = np.concatenate([p.chosen for p in curve])
         assert len(set(every.tolist())) == 16
     again = learning_curve(POOL, TEST, strategy="committee", **options)
     assert again == committee
-    assert committee[-1]["force_mae"] < committee[0]["force_mae"]
+    assert committee[-1].force_mae < committee[0].force_mae
 
 
 def test_disagreement_is_a_standard_deviation():

@@ -13,7 +13,8 @@ from mfutils.crystals.graph import build_graph
 from mfutils.crystals.structure import Crystal, from_arrays
 from mfutils.errors import InputError
 from mfutils.forces import force_checks
-from mfutils.forces.learned_forces import AtomicEnergy, DirectForces, frames_of
+from mfutils.forces.invariants import frames_of
+from mfutils.forces.learned_forces import AtomicEnergy, DirectForces
 
 ELEMENTS, CUTOFF = (6, 7), 4.0
 

@@ -12,8 +12,7 @@ from mfutils.gp.cokriging import fit_cokriging
 from mfutils.gp.hyperparameter_average import hyperparameter_draws
 from mfutils.gp.joint_covariance import JointCovariance
 from mfutils.gp.likelihood import LogNormalPrior, log_likelihood
-from mfutils.gp.nargp import _Covariance as NargpCovariance
-from mfutils.gp.nargp import fit_nargp
+from mfutils.gp.nargp import _covariance, fit_nargp
 
 
 def forrester(x):
@@ -70,7 +69,7 @@ def test_gradient_equals_finite_differences(levels, options):
 
 def test_nargp_gradient_equals_finite_differences():
     rng = np.random.default_rng(0)
-    covariance, y = NargpCovariance(rng.normal(size=(20, 3))), rng.normal(size=20)
+    covariance, y = _covariance(rng.normal(size=(20, 3))), rng.normal(size=20)
     theta = 0.3 * rng.normal(size=7)
     slope = log_likelihood(covariance, theta, y)[1]
     for i, step in enumerate(1e-5 * np.eye(7)):
@@ -260,12 +259,9 @@ def test_nargp_follows_a_bent_law_that_no_factor_can():
 class _White:
     """y ~ N(0, exp(2 theta)): one hyperparameter, an integral that can be done."""
 
-    def matrix(self, theta):
-        self.variance = np.exp(2 * theta[0])
-        return self.variance * np.eye(4)
-
-    def contract(self, weight):
-        return np.array([2 * self.variance * np.trace(weight)])
+    def evaluate(self, theta):
+        variance = np.exp(2 * theta[0])
+        return variance * np.eye(4), lambda weight: np.array([2 * variance * np.trace(weight)])
 
 
 def test_evidence_and_moments_equal_quadrature():

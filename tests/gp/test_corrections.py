@@ -1,5 +1,7 @@
 """The corrections of section 4.1: laws they must recover, both protocols, and bad input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from mfutils.gp.cokriging import fit_cokriging
 from mfutils.gp.corrections import METHODS, fit_correction, fit_corrections
 from mfutils.gp.problem import TwoFidelityProblem
 from mfutils.study.s04_1.likelihood_job import likelihood_draw
-from mfutils.study.s04_1.noise import synthetic_problem
+from mfutils.study.s04_1.noise import SyntheticProblem, synthetic_problem
 
 MODERN = "maximum-likelihood"
 
@@ -22,13 +24,14 @@ def made(law, *, noise=0.02, n_high=12, d=1, seed=0):
 
     x_low, x_high = rng.uniform(size=(60 * d, d)), rng.uniform(size=(n_high * d, d))
     x_test = rng.uniform(0.05, 0.95, size=(60, d))
-    return TwoFidelityProblem(
+    return SyntheticProblem(
         x_high,
         law(x_high, low(x_high)) + noise * rng.normal(size=len(x_high)),
         x_low,
         low(x_low) + noise * rng.normal(size=len(x_low)),
         x_test,
         law(x_test, low(x_test)),
+        parameters=(),
     )
 
 
@@ -132,7 +135,8 @@ def test_identical_fidelities_need_no_delta():
 def test_replicates():
     """Equal x with different y are refused unless the noise may explain them."""
     problem = made(LAWS["additive"])
-    again = problem._replace(
+    again = replace(
+        problem,
         x_low=np.vstack([problem.x_low, problem.x_low[:1]]),
         y_low=np.append(problem.y_low, problem.y_low[0] + 0.1),
     )

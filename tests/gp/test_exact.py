@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pytest
-from mfutils.gp_batch import fit_gp_batch
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern, WhiteKernel
 
@@ -211,36 +210,6 @@ def test_wrong_width_at_prediction():
     x, y = wave(20, 3)
     with pytest.raises(InputError, match="2 columns: expected 3"):
         fit_gp(x, y).predict(np.zeros((4, 2)))
-
-
-@pytest.mark.parametrize("kernel", ["rbf", "matern32", "matern52"])
-def test_batch_equals_one_by_one(kernel):
-    problems = [wave(60, 2, seed=s, noise=0.1 + 0.1 * s) for s in range(5)]
-    models = fit_gp_batch(*zip(*problems, strict=True), kernel=kernel)
-    for (x, y), model in zip(problems, models, strict=True):
-        alone = fit_gp(x, y, kernel=kernel)
-        assert model.log_marginal_likelihood == pytest.approx(
-            alone.log_marginal_likelihood, abs=1e-4
-        )
-        np.testing.assert_allclose(model.predict(x), alone.predict(x), rtol=1e-3)
-
-
-def test_batch_with_shared_inputs():
-    x, _ = wave(50, 1)
-    ys = [scale * np.sin(x[:, 0] / scale) for scale in (1.0, 2.0, 3.0)]
-    ys = [y + 0.1 * np.random.default_rng(0).normal(size=50) for y in ys]
-    shared = fit_gp_batch(x, ys)
-    for model, y in zip(shared, ys, strict=True):
-        single = fit_gp_batch([x], [y])[0]
-        assert model.log_marginal_likelihood == pytest.approx(single.log_marginal_likelihood)
-
-
-def test_batch_names_the_bad_problem():
-    x, y = wave(20, 1)
-    with pytest.raises(InputError, match="problem 1: y has zero variance"):
-        fit_gp_batch([x, x], [y, np.ones(20)])
-    with pytest.raises(InputError, match="2 problems but y has 1"):
-        fit_gp_batch([x, x], [y])
 
 
 def test_same_seed_same_fit():

@@ -5,7 +5,7 @@ import pytest
 
 from mfutils.errors import InputError
 from mfutils.gp.cokriging import fit_cokriging
-from mfutils.gp.information_gain import RULES, Design, prior_covariance
+from mfutils.gp.information_gain import RULES, Design
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_information_is_the_difference_of_log_determinants(problem):
     design = Design(covariance, noise, cost, targets)
     design.buy(9)
     posterior = conditioned(covariance, noise, [9])
-    found = design.score("information")
+    information = design.score("information")
     for item in range(4, 14):
         rows = [*targets, item]
         joint = posterior[np.ix_(rows, rows)].copy()
@@ -45,7 +45,7 @@ def test_information_is_the_difference_of_log_determinants(problem):
         apart = np.linalg.slogdet(joint[:-1, :-1])[1] + np.log(joint[-1, -1])
         expected = 0.5 * (apart - np.linalg.slogdet(joint)[1])
         # targets count as known up to a millionth of their variance
-        assert found[item] == pytest.approx(expected, rel=1e-3)
+        assert information[item] == pytest.approx(expected, rel=1e-3)
 
 
 def test_variance_reduction_is_the_difference_of_mean_variances(problem):
@@ -125,7 +125,7 @@ def test_prior_covariance_conditions_to_the_predictions_of_co_kriging():
     )
     x = np.concatenate([low, high, x_new])
     level = np.repeat([0, 1, 1], [25, 9, 6])
-    covariance, noise = prior_covariance(model, x, level)
+    covariance, noise = model.prior_covariance(x, level)
     np.testing.assert_allclose(noise, 0.01, rtol=1e-6)
     posterior = conditioned(covariance, noise, range(34))
     std = model.predict(x_new)[1]

@@ -29,6 +29,8 @@ from mfutils.networks import atom_features as features
 from mfutils.networks import cgcnn_kernel
 from mfutils.networks.cgcnn import CGCNN
 from mfutils.networks.cgcnn_convolution import Edges, gated_sum
+from mfutils.networks.labels import TargetScaler
+from mfutils.networks.trained_model import TrainedModel, load_model
 
 CRYSTALS = [random_crystal(seed, kind) for seed in range(5) for kind in KINDS]
 DATASET = build_dataset(CRYSTALS, cutoff=8.0, max_neighbors=12, progress=False)
@@ -73,11 +75,10 @@ def _run(model, batch, target, *, training):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("compiled", [True, False])
 def test_equals_the_dense_layer_and_its_gradient(compiled, training):
-    model = _shuffled(CGCNN(seed=1))
+    model = _shuffled(CGCNN(seed=1, compiled=compiled))
     batch = DATASET.batch(np.arange(len(DATASET))).to_torch()
     target = torch.randn(len(DATASET), generator=torch.Generator().manual_seed(2))
     dense = REFERENCE.DenseCGCNN(model).double()
-    model.compiled = compiled
     ours, gradients = _run(model, batch, target, training=training)
     theirs, expected = _run(dense, batch, target, training=training)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
@@ -119,7 +120,6 @@ def test_compiled_equals_torch_where_atoms_have_different_numbers_of_neighbours(
     batch = dataset.batch(np.arange(len(dataset))).to_torch()
     model = _shuffled(CGCNN(seed=1, features=24, convolutions=2, hidden=8, max_neighbors=9))
     double = copy.deepcopy(model).double()
-    double.compiled = False
     target = torch.zeros(len(dataset))
     ours, gradients = _run(model, batch, target, training=training)
     theirs, expected = _run(double, batch, target, training=training)
@@ -225,8 +225,7 @@ def test_a_batch_without_edges_is_named():
     lonely = from_arrays(np.eye(3) * 30, [[0, 0, 0]], [1])
     dataset = build_dataset([lonely, lonely], cutoff=8.0, max_neighbors=12, progress=False)
     for compiled in (True, False):
-        model = CGCNN()
-        model.compiled = compiled
+        model = CGCNN(compiled=compiled)
         with pytest.raises(InputError, match="no atom of this batch has a neighbour"):
             model(dataset.batch(np.arange(2)).to_torch())
 
@@ -289,17 +288,15 @@ def test_one_batch_equals_graphs_alone_in_evaluation_mode():
 
 
 def test_fidelities_enter_by_name_and_matter():
-    model = CGCNN(seed=0, fidelities=("pbe", "hse"))
+    model, plain = (CGCNN(seed=0, fidelities=("pbe", "hse"), compiled=c) for c in (True, False))
     batch = DATASET.batch(np.arange(6)).to_torch()
     codes = torch.from_numpy(model.codes("hse", 6))
-    model.compiled = True
     ours = model(batch, codes)
     ours.sum().backward()
     gradient = model.fidelity.weight.grad
     assert gradient[1].abs().max() > 0
     assert gradient[0].abs().max() == 0  # the other fidelity was not in the batch
-    model.compiled = False
-    torch.testing.assert_close(ours, model(batch, codes), rtol=0, atol=1e-4)
+    torch.testing.assert_close(ours, plain(batch, codes), rtol=0, atol=1e-4)
     mixed = model.codes(["pbe", "hse"] * 3, 6)
     assert mixed.tolist() == [0, 1] * 3
     with torch.no_grad():
@@ -308,6 +305,23 @@ def test_fidelities_enter_by_name_and_matter():
         both = model(batch, torch.from_numpy(mixed))
     assert (low - high).abs().min() > 1e-6
     torch.testing.assert_close(both, torch.where(torch.from_numpy(mixed == 0), low, high))
+
+
+def test_the_form_is_settled_when_the_model_is_built(tmp_path):
+    model = CGCNN(seed=1, compiled=False)
+    with pytest.raises(AttributeError):
+        model.compiled = True
+    TrainedModel(model, TargetScaler()).save(tmp_path / "model.pt")
+    assert load_model(tmp_path / "model.pt").model.compiled is False
+    with pytest.raises(InputError, match=r"compiled is True and the model computes with torch\.f"):
+        CGCNN(compiled=True).double()(DATASET.batch(np.arange(4)).to_torch())
+    # files written before there was a choice have no such entry
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    del content["config"]["compiled"]
+    torch.save(content, tmp_path / "model.pt")
+    older = load_model(tmp_path / "model.pt").model
+    assert older.compiled is None
+    assert torch.equal(older.output.weight, model.output.weight)
 
 
 def test_same_seed_same_weights():

@@ -17,6 +17,7 @@ from crystal_examples import (
 )
 
 from mfutils.crystals.graph_data import build_dataset
+from mfutils.crystals.quotient import QuotientBatch
 from mfutils.crystals.structure import Crystal
 from mfutils.errors import InputError
 from mfutils.networks.architectures import build_model
@@ -135,28 +136,36 @@ def test_shapes():
     assert 0.1 < output.std() < 10
 
 
+def unmerged(batch):
+    """The batch as a quotient in which every atom and edge stands for itself alone."""
+    arrays = batch.numbers, batch.edge_index, batch.distances, batch.graph_index
+    ones = torch.ones(len(batch.numbers)), torch.ones(len(batch.distances))
+    return QuotientBatch(*arrays, batch.n_atoms, batch.n_edges, *ones)
+
+
 def test_merging_equal_atoms_changes_nothing():
-    """Outputs and every gradient, in double precision and with the compiled loops."""
+    """Outputs and every gradient, in double precision, with the compiled loops and without."""
     batch = batch_of(*CRYSTALS, LONELY, PAIR)
     results = {}
     for dtype in (torch.float32, torch.float64):
-        for merge in (True, False):
-            model = lively().to(dtype)
-            model.merge = merge
-            output = model(batch)
+        for form, compiled, inputs in (
+            ("merged", None, batch), ("unmerged", None, unmerged(batch)), ("plain", False, batch),
+        ):  # fmt: skip
+            model = lively(compiled=compiled).to(dtype)
+            output = model(inputs)
             output.square().mean().backward()
-            results[dtype, merge] = [output.detach(), *(p.grad for p in model.parameters())]
-    exact = results[torch.float64, False]
-    for (dtype, _), found in results.items():
+            results[dtype, form] = [output.detach(), *(p.grad for p in model.parameters())]
+    exact = results[torch.float64, "plain"]
+    for (dtype, _), values in results.items():
         tolerance = 1e-5 if dtype == torch.float64 else 1e-4
-        for a, b in zip(found, exact, strict=True):
+        for a, b in zip(values, exact, strict=True):
             scale = max(float(b.abs().max()), 1e-3)
             assert float((a - b).abs().max()) < tolerance * scale
 
 
-@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("compiled", [None, False])
 @pytest.mark.parametrize("kind", ["ordinary", "skewed", "perovskite"])
-def test_invariances(kind, merge):
+def test_invariances(kind, compiled):
     rng = np.random.default_rng(1)
     crystal = symmetric_crystals()[kind] if kind == "perovskite" else random_crystal(6, kind)
     variants = [
@@ -167,8 +176,7 @@ def test_invariances(kind, merge):
         supercell(crystal, (2, 1, 1)),
         supercell(crystal, (1, 2, 3)),
     ]
-    model = lively()
-    model.merge = merge
+    model = lively(compiled=compiled)
     with torch.no_grad():
         found = model.descriptor(batch_of(*variants))
     assert float((found - found[0]).abs().max()) < 2e-5 * float(found[0].abs().max())
@@ -186,10 +194,9 @@ def test_companions_do_not_matter():
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("merge", [True, False])
-def test_atoms_and_crystals_without_neighbours(merge):
-    model = lively()
-    model.merge = merge
+@pytest.mark.parametrize("compiled", [None, False])
+def test_atoms_and_crystals_without_neighbours(compiled):
+    model = lively(compiled=compiled)
     descriptor = model.descriptor(batch_of(LONELY, PAIR))
     assert descriptor.isfinite().all()
     assert torch.equal(descriptor[0, 96:128], torch.zeros(32))  # the answer of the edges
@@ -258,6 +265,14 @@ def test_training_saving_and_loading(tmp_path):
     loaded = load_model(tmp_path / "model.pt", architecture="megnet", cutoff=5.0)
     assert np.array_equal(loaded.predict(dataset), runs[0].predict(dataset))
     assert np.array_equal(loaded.descriptor(dataset), runs[0].descriptor(dataset))
+
+
+def test_the_form_is_settled_when_the_model_is_built():
+    model = MEGNet(compiled=True)
+    with pytest.raises(AttributeError):
+        model.compiled = False
+    with pytest.raises(InputError, match=r"compiled is True and the model computes with torch\.f"):
+        model.double()(batch_of(CRYSTALS[0]))
 
 
 def test_a_model_can_be_copied_and_built_by_name():

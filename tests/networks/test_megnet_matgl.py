@@ -1,5 +1,6 @@
 """MEGNet against matgl's model: equal outputs, descriptors and gradients from equal weights."""
 
+import copy
 import importlib.util
 import json
 import warnings
@@ -12,10 +13,11 @@ from pymatgen.core import Lattice, Structure
 
 from mfutils import paths
 from mfutils.crystals.graph_data import build_dataset
-from mfutils.crystals.structure import Crystal
+from mfutils.crystals.structure import SYMBOLS, Crystal
 from mfutils.errors import InputError
 from mfutils.networks.megnet import MEGNet
-from mfutils.networks.megnet_matgl import ELEMENTS, from_matgl
+from mfutils.networks.megnet_matgl import ELEMENTS, MatglMEGNet, from_matgl
+from mfutils.networks.training import Labels, Settings, fit, load_model
 
 pytestmark = pytest.mark.slow  # importing matgl takes ten seconds
 
@@ -152,8 +154,7 @@ def test_equal_in_double_precision(matgl):
         batch = their_batch(matgl, dtype=torch.float64)
         expected = theirs(batch, torch.zeros(len(CRYSTALS), 2, dtype=torch.float64))
         assert_close(ours(BATCH), expected, 2e-6)
-        ours.merge = False
-        assert_close(ours(BATCH), expected, 2e-6)
+        assert_close(convert(theirs, compiled=False).double()(BATCH), expected, 2e-6)
 
 
 def test_training_runs_side_by_side(matgl):
@@ -211,6 +212,75 @@ def test_a_crystal_without_neighbours_beside_others(matgl):
         assert_close(ours(dataset.batch([0, 1]).to_torch()), expected, 1e-5)
         # alone, matgl leaves out what the LSTM says; here companions do not matter
         torch.testing.assert_close(ours(dataset.batch([0]).to_torch())[0], expected[0])
+
+
+@pytest.mark.parametrize("fidelities", [(), ("pbe", "hse")])
+def test_behind_our_interface_with_our_weights(fidelities):
+    """Outputs, descriptors and gradients by name of `MatglMEGNet`, and the way back."""
+    crystals = [*symmetric_crystals().values(), random_crystal(1, "ordinary")]
+    dataset = build_dataset(crystals, cutoff=5.0, max_neighbors=None, progress=False)
+    batch = dataset.batch(np.arange(len(dataset))).to_torch()
+    ours = MEGNet(seed=3, fidelities=fidelities, blocks=2)
+    with torch.no_grad():
+        for name, parameter in ours.named_parameters():
+            if parameter.ndim == 2 and "embedding" not in name:
+                parameter *= 2.5
+    theirs = MatglMEGNet.with_weights_of(ours)
+    assert theirs.descriptor_size == ours.descriptor_size
+    codes = ours.codes(fidelities[-1:] or None, len(crystals))
+    inputs = (batch,) if codes is None else (batch, torch.from_numpy(codes))
+    assert_close(ours.descriptor(*inputs), theirs.descriptor(*inputs), 1e-5)
+    outputs = [model(*inputs) for model in (ours, theirs)]
+    assert 0.05 < float(outputs[1].detach().std()) < 10
+    assert_close(*outputs, 1e-5)
+    state = theirs.network.state_dict()
+    back = from_matgl(
+        state, gauss_width=0.4, set2set_steps=3, elements=SYMBOLS, fidelities=fidelities
+    )
+    for name, tensor in ours.state_dict().items():
+        if name != "embedding.weight":
+            assert torch.equal(back.state_dict()[name], tensor), name
+    assert torch.equal(back.embedding.weight[1:], ours.embedding.weight[1:])
+    double = MatglMEGNet.with_weights_of(ours.double())
+    assert_close(ours(*inputs), double(*inputs), 2e-6)
+
+
+def test_the_reference_trains_saves_and_predicts_like_ours(tmp_path):
+    target = np.log(DATASET.n_edges / DATASET.n_atoms)
+    samples = Labels(np.arange(len(DATASET)), target)
+    settings = Settings(
+        epochs=5, batch_size=6, optimizer="adam", learning_rate=1e-3, schedule="constant"
+    )
+    ours = MEGNet(seed=0)
+    runs = [
+        fit(model, DATASET, samples, samples, settings=settings, progress=False)
+        for model in (MatglMEGNet.with_weights_of(ours), ours)
+    ]
+    theirs = runs[0]
+    assert theirs.history["validation_mae"] == pytest.approx(
+        runs[1].history["validation_mae"], rel=1e-3
+    )
+    theirs.save(tmp_path / "model.pt")
+    loaded = load_model(tmp_path / "model.pt", architecture="megnet_matgl", cutoff=5.0)
+    assert np.array_equal(loaded.predict(DATASET), theirs.predict(DATASET))
+    assert loaded.descriptor(DATASET).shape == (len(DATASET), 160)
+    copy.deepcopy(loaded.model)
+
+
+def test_what_the_reference_refuses():
+    with pytest.raises(InputError, match="matgl has no compiled passes"):
+        MatglMEGNet(compiled=True)
+    with pytest.raises(InputError, match="max_neighbors is 12"):
+        MatglMEGNet(max_neighbors=12)
+    ours = MEGNet()
+    ours.known[29] = False
+    with pytest.raises(InputError, match="weights for some elements only"):
+        MatglMEGNet.with_weights_of(ours)
+    with pytest.raises(InputError, match="knows the fidelities pbe; give a code per graph"):
+        MatglMEGNet(fidelities=("pbe",))(BATCH)
+    equal, other = MatglMEGNet(seed=4), MatglMEGNet(seed=5)
+    assert torch.equal(equal(BATCH), MatglMEGNet(seed=4)(BATCH))
+    assert not torch.equal(equal(BATCH), other(BATCH))
 
 
 def test_what_is_no_state_dict_of_matgl(matgl):

@@ -9,6 +9,7 @@ from itertools import takewhile
 import pytest
 
 from mfutils import paths
+from mfutils.compendium import stems
 from mfutils.compendium.runner import parameters, staleness
 
 STEMS = sorted(p.stem for p in paths.NOTEBOOKS.glob("*.ipynb"))
@@ -26,7 +27,7 @@ def test_there_are_notebooks_and_profiles():
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_form(stem):
-    assert re.fullmatch(r"\d\d_\d_[a-z0-9_]+", stem)
+    assert stems.is_stem(stem)
     notebook = _notebook(stem)
     first = notebook["cells"][0]
     opening = "".join(first["source"])
@@ -79,7 +80,9 @@ def test_smoke_profile_runs():
 
 def test_runner_starts_without_the_heavy_libraries():
     heavy = "{'torch', 'pandas', 'numpy', 'matgl', 'papermill', 'matplotlib'}"
-    code = f"import sys; import mfutils.runner.__main__; print({heavy} & set(sys.modules))"
+    code = (
+        f"import sys; import mfutils.compendium.runner.__main__; print({heavy} & set(sys.modules))"
+    )
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"

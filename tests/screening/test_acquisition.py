@@ -123,15 +123,13 @@ def test_window_probability(mean, std, low, width):
     assert mirrored == pytest.approx(ours, rel=1e-12, abs=0)
 
 
-def test_risk_aware_score_against_sampling():
+def test_moments_of_the_margin_against_sampling():
     rng = np.random.default_rng(1)
     mean, std, low, high = 3.1, 0.4, 2.8, 3.6
     u = np.clip(rng.normal(mean, std, 2_000_000), low, high) - low
     value, spread = acq.utility_moments(mean, std, low, high)
     assert value == pytest.approx(u.mean(), abs=4 * u.std() / np.sqrt(len(u)))
     assert spread == pytest.approx(u.std(), rel=3e-3)
-    score = acq.risk_aware_score(mean, std, low, high, aversion=0.7)
-    assert score == pytest.approx(value - 0.7 * spread)
 
 
 def test_entropy_and_information():
@@ -180,7 +178,6 @@ def test_exchange_line():
         (lambda: acq.classification_entropy([0.2, 1.2]), r"outside \[0, 1\]"),
         (lambda: acq.mutual_information(1.0, 0.0), "positive"),
         (lambda: acq.boundary_information(0.0, 1.0, 1.0, 0.0, -1.0), "delta"),
-        (lambda: acq.risk_aware_score(0.0, 1.0, 0.0, aversion=-1), "aversion"),
         (lambda: acq.utility_moments(0.0, 1.0, -np.inf), "low is infinite"),
         (lambda: acq.lower_confidence_bound(0.0, 1.0, w1=0, w2=0), "weights"),
         (lambda: acq.probability_below(np.inf, 1.0, 0.0), "not finite"),

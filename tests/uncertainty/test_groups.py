@@ -1,12 +1,13 @@
-"""Folds and intervals by group, against brute force."""
+"""Chemical systems, and folds of whole groups beside those of scikit-learn."""
 
 import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedGroupKFold
 
 from mfutils.crystals.graph_data import build_dataset
 from mfutils.crystals.structure import from_arrays
 from mfutils.errors import InputError
-from mfutils.uncertainty.groups import chemical_systems, group_folds, paired_difference
+from mfutils.uncertainty.groups import chemical_systems, group_folds
 
 
 def test_chemical_systems_are_sets_of_elements():
@@ -19,15 +20,41 @@ def test_chemical_systems_are_sets_of_elements():
     assert chemical_systems(graphs).tolist() == ["O-Ti", "O-Ti", "Si"]
 
 
-def test_folds_hold_whole_groups_and_a_share_of_the_scarce_rows():
+@pytest.fixture(scope="module")
+def families():
+    """1000 rows of 200 groups of very unequal sizes, one row in twenty scarce."""
     rng = np.random.default_rng(0)
-    groups = rng.integers(0, 200, 1000).astype(str)
-    scarce = rng.random(1000) < 0.05
+    groups = rng.choice(200, 1000, p=rng.dirichlet(np.full(200, 0.5))).astype(str)
+    return groups, rng.random(1000) < 0.05
+
+
+def whole(fold, groups):
+    return all(len(set(fold[groups == g])) == 1 for g in np.unique(groups))
+
+
+def test_folds_hold_whole_groups_and_as_many_of_each_kind(families):
+    groups, scarce = families
     fold = group_folds(groups, 5, spread=scarce, seed=1)
     assert set(fold) == set(range(5))
-    assert all(len(set(fold[groups == g])) == 1 for g in np.unique(groups))
-    assert np.bincount(fold[scarce], minlength=5).min() >= 5
+    assert whole(fold, groups)
+    rare = set(groups[scarce])
+    dealt = np.array([[g in rare, fold[groups == g][0]] for g in np.unique(groups)])
+    for kind in (0, 1):  # groups without and with a scarce row: counts differ by one at most
+        assert np.ptp(np.bincount(dealt[dealt[:, 0] == kind, 1], minlength=5)) <= 1
     assert not np.array_equal(fold, group_folds(groups, 5, spread=scarce, seed=2))
+
+
+def test_folds_are_random_where_those_of_scikit_learn_are_even(families):
+    """Both keep groups whole; ours deals groups by lot, theirs evens out the rows."""
+    groups, scarce = families
+    ours = group_folds(groups, 5, spread=scarce, seed=1)
+    theirs = np.empty(len(groups), dtype=int)
+    splitter = StratifiedGroupKFold(5, shuffle=True, random_state=1)
+    for number, (_, test) in enumerate(splitter.split(groups, scarce, groups)):
+        theirs[test] = number
+    assert whole(theirs, groups)
+    rows = [np.ptp(np.bincount(fold)) for fold in (ours, theirs)]
+    assert rows[1] < rows[0] < 0.25 * len(groups)
 
 
 def test_folds_refuse_what_cannot_be_dealt():
@@ -36,33 +63,3 @@ def test_folds_refuse_what_cannot_be_dealt():
         group_folds(groups, 2, spread=groups == "a", seed=0)
     with pytest.raises(InputError, match="shapes"):
         group_folds(groups, 2, spread=np.ones(3, bool), seed=0)
-
-
-def test_paired_difference_is_a_bootstrap_of_groups():
-    rng = np.random.default_rng(4)
-    groups = rng.integers(0, 40, 300)
-    first = rng.normal(size=300) + 0.5 * rng.normal(size=40)[groups]
-    second = rng.normal(size=300) + 0.1
-    found = paired_difference(first, second, groups, resamples=4000)
-    parts = [np.flatnonzero(groups == g) for g in np.unique(groups)]
-    means = []
-    for _ in range(4000):
-        rows = np.concatenate([parts[k] for k in rng.integers(0, len(parts), len(parts))])
-        means.append((first[rows] - second[rows]).mean())
-    assert found["effect"] == pytest.approx((first - second).mean())
-    assert np.allclose(found["interval"], np.quantile(means, [0.025, 0.975]), atol=0.02)
-    assert found["probability"] == pytest.approx(np.mean(np.array(means) < 0), abs=0.03)
-    assert (found["n"], found["groups"]) == (300, len(parts))
-    # Rows that move together make the interval wider than rows of their own
-    alone = paired_difference(first, second, np.arange(300))
-    assert np.ptp(found["interval"]) > 1.2 * np.ptp(alone["interval"])
-
-
-def test_paired_difference_refuses_unfit_rows():
-    one = np.ones(4)
-    with pytest.raises(InputError, match="at least 2"):
-        paired_difference(one, one, np.zeros(4))
-    with pytest.raises(InputError, match="NaN"):
-        paired_difference(one, np.array([1, 1, np.nan, 1]), np.arange(4))
-    with pytest.raises(InputError, match="shapes"):
-        paired_difference(one, one, np.arange(3))

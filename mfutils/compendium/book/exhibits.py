@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from pathlib import Path
 
 from mfutils.errors import DataError
 
@@ -16,12 +17,12 @@ def _copied(name, suffix, figures, assets):
     return f"{assets.name}/{source.name}"
 
 
-def caption_of(name, saved):
+def caption_of(name: str, saved: dict[str, dict]) -> str:
     """Caption that the notebook recorded for the artifact `name`, else its name in words."""
     return saved[name].get("caption") or name.replace("_", " ")
 
 
-def figure(label, name, caption, figures, assets):
+def figure(label: str, name: str, caption: str, figures: Path, assets: Path) -> str:
     """Markdown of the figure `name` of the folder figures, numbered under the label.
 
     Its picture, its data and its vector form are copied to the folder assets, beside the page.
@@ -39,12 +40,12 @@ def figure(label, name, caption, figures, assets):
     )
 
 
-def table(name, caption, figures, assets):
+def table(name: str, caption: str, figures: Path, assets: Path) -> str:
     """Markdown of the caption of a table that the page shows already, with its data."""
     return f"*{caption}.* {{download}}`Data <{_copied(name, '.csv', figures, assets)}>`"
 
 
-def written_table(name, caption, figures, assets):
+def written_table(name: str, caption: str, figures: Path, assets: Path) -> str:
     """`table`, followed by the rows as the notebook wrote them."""
     head = table(name, caption, figures, assets)
     lines = (figures / f"{name}.md").read_text(encoding="utf-8").splitlines()

@@ -25,18 +25,18 @@ def write_pages(stems: list[str], target: Path) -> list[str]:
 
     Returns the stems with a page. Raises DataError for results that cannot be read.
     """
-    found = [stem for stem in stems if (paths.FIGURES / "full" / stem / "values.json").exists()]
-    titles = [_write_page(stem, target) for stem in found]
-    if found:
+    full = [stem for stem in stems if (paths.FIGURES / "full" / stem / "values.json").exists()]
+    titles = [_write_page(stem, target) for stem in full]
+    if full:
         # the bare titles: the suffix of every page would fill the navigation
-        listed = "\n".join(f"{t} <{stem}>" for t, stem in zip(titles, found, strict=True))
+        listed = "\n".join(f"{t} <{stem}>" for t, stem in zip(titles, full, strict=True))
         (target / "index.md").write_text(
             "# At the study's scale\n\nResults of the full profile, from the committed folder "
             "`figures/full`. The notebooks of this book ran at a smaller scale and explain them.\n"
             f"\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n",
             encoding="utf-8",
         )
-    return found
+    return full
 
 
 def _write_page(stem, target):

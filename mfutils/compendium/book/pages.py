@@ -21,7 +21,7 @@ _SAVERS = {"save_figure": "figure", "save_table": "table"}
 
 def saved_names(source: str) -> list[tuple[str, str]]:
     """(kind, name) of every literal name that a cell saves, in the order of the text."""
-    found = []
+    names = []
     for node in ast.walk(ast.parse(_plain(source))):
         if not isinstance(node, ast.Call):
             continue
@@ -30,8 +30,8 @@ def saved_names(source: str) -> list[tuple[str, str]]:
             continue
         given = [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "name")]
         if given and isinstance(given[0], ast.Constant):
-            found.append((node.lineno, _SAVERS[called], given[0].value))
-    return [(kind, name) for _, kind, name in sorted(found)]
+            names.append((node.lineno, _SAVERS[called], given[0].value))
+    return [(kind, name) for _, kind, name in sorted(names)]
 
 
 def _plain(source):

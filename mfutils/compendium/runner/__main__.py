@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 from mfutils import files, paths
+from mfutils.compendium import stems
 from mfutils.compendium.runner import publish, staleness
 from mfutils.errors import InputError
 
@@ -21,13 +22,13 @@ def _stems(wanted: list[str]) -> list[str]:
     known = sorted(p.stem for p in paths.NOTEBOOKS.glob("*.ipynb"))
     if not wanted:
         return known
-    found = []
+    chosen = set()
     for name in wanted:
-        matches = [stem for stem in known if name in (stem, stem[:4])]
+        matches = {stem for stem in known if name in (stem, stems.number(stem))}
         if not matches:
             raise InputError(f"no notebook {name!r}; known: {', '.join(known) or 'none'}")
-        found += matches
-    return sorted(set(found))
+        chosen |= matches
+    return sorted(chosen)
 
 
 class _Report:
@@ -49,7 +50,7 @@ class _Report:
             width = 16
             filled = width * (cell + 1) // max(of, 1)
             bar = "#" * filled + "." * (width - filled)
-            self.running[stem] = f"{stem[:4]} [{bar}] {cell + 1}/{of}"
+            self.running[stem] = f"{stems.number(stem)} [{bar}] {cell + 1}/{of}"
             self._bar()
 
     def finish(self, stem: str, text: str) -> None:
@@ -94,18 +95,18 @@ def _run_one(stem: str, options, report: _Report, processes: int):
     return outcome
 
 
-def run(options) -> int:
+def run(options: argparse.Namespace) -> int:
     """Run what is not fresh; exit code 1 when a notebook failed."""
-    stems = _stems(options.notebooks)
-    for stem in stems:
+    chosen = _stems(options.notebooks)
+    for stem in chosen:
         # Every mistake in notebooks and profiles shows before the first kernel starts.
         staleness.inputs_of(stem, options.profile)
     publish.time_limit()
-    jobs = max(1, min(options.jobs, len(stems)))
+    jobs = max(1, min(options.jobs, len(chosen)))
     processes = max(1, (os.cpu_count() or 1) // jobs)
-    report = _Report(len(stems))
+    report = _Report(len(chosen))
     with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(_run_one, s, options, report, processes) for s in stems]
+        futures = [pool.submit(_run_one, s, options, report, processes) for s in chosen]
         try:
             outcomes = [f.result() for f in futures]
         except BaseException:
@@ -115,7 +116,7 @@ def run(options) -> int:
             raise
     ran = [o for o in outcomes if o is not None]
     if not ran:
-        print(f"{len(stems)} notebooks are up to date (profile {options.profile}).")
+        print(f"{len(chosen)} notebooks are up to date (profile {options.profile}).")
         return 0
     _summary(ran, options.profile)
     return 1 if any(not o.ok for o in ran) else 0
@@ -136,7 +137,7 @@ def _summary(ran: list[publish.Outcome], profile: str) -> None:
     print(f"figures and tables: figures/{profile}/")
 
 
-def status(options) -> int:
+def status(options: argparse.Namespace) -> int:
     """Print fresh, stale, failed or never for every notebook, and why."""
     for stem in _stems(options.notebooks):
         inputs = staleness.inputs_of(stem, options.profile)

@@ -153,15 +153,12 @@ def profile_table(profile: str) -> dict[str, dict]:
     return {key: value or {} for key, value in table.items()}
 
 
-def resolve(stem: str, notebook: dict, profile: str, overrides: dict | None = None) -> dict:
-    """Values of all parameters of a notebook in a profile, checked by type.
-
-    `overrides` replaces single values by hand (`--set name=value`).
-    """
+def resolve(stem: str, notebook: dict, profile: str) -> dict:
+    """Values of all parameters of a notebook in a profile, checked by type."""
     table = profile_table(profile)
     own, common = table.get(stem, {}), table.get("common", {})
     parameters = {p.name: p for p in declared(notebook, stem)}
-    given = {k: v for k, v in common.items() if k in parameters} | own | (overrides or {})
+    given = {k: v for k, v in common.items() if k in parameters} | own
     where = f"{paths.PROFILES.name}/{profile}.yaml: {stem}"
     for name in given:
         if name not in parameters:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class Outcome:
 
 
 @contextmanager
-def locked(stem: str, profile: str, waiting=None):
+def locked(stem: str, profile: str, waiting: Callable[[], object] | None = None) -> Iterator[None]:
     """Hold the lock of one notebook in one profile; `waiting()` is called if it is taken.
 
     The system frees the lock when its holder dies, however it dies.
@@ -130,7 +131,14 @@ def provenance(stem: str, profile: str, inputs: dict) -> dict:
     }
 
 
-def run_notebook(stem: str, profile: str, inputs: dict, *, processes=1, progress=None) -> Outcome:
+def run_notebook(
+    stem: str,
+    profile: str,
+    inputs: dict,
+    *,
+    processes: int = 1,
+    progress: Callable[[int, int], object] | None = None,
+) -> Outcome:
     """Execute a notebook and publish its artifacts; the caller holds its lock.
 
     `progress(cell, of)` is called before each cell. Raises OSError when the results
@@ -161,7 +169,9 @@ def run_notebook(stem: str, profile: str, inputs: dict, *, processes=1, progress
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
             "mib": usage.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024),
         }
-        if event.get("ok"):
+        if event["ok"] and (unknown := staleness.unknown_modules(inputs, event["loaded"])):
+            event = _refusal(unknown)
+        if event["ok"]:
             counts = _publish(stem, profile, inputs, origin, work)
             return Outcome(stem, True, **cost, **counts)
         kept = _keep_failure(stem, profile, inputs, event, work)
@@ -239,6 +249,17 @@ def stop_all() -> None:
     _stopped.set()
     for run in list(_running):
         worker.kill_run(run)
+
+
+def _refusal(unknown: list[str]) -> dict:
+    """Why results are not published whose stamp would not know all the code behind them."""
+    names, they = ", ".join(unknown), "it" if len(unknown) == 1 else "them"
+    return {
+        "ok": False,
+        "where": "its imports",
+        "error": f"{names} took part, but no import statement leads to {they}, so the stamp would "
+        f"not notice a change; import {they} by a statement",
+    }
 
 
 def _publish(stem: str, profile: str, inputs: dict, origin: dict, work: Path) -> dict:

@@ -8,8 +8,8 @@ good run, `stamp.json` beside the artifacts, keeps these hashes; `state` compare
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 from mfutils import files, paths
@@ -17,7 +17,7 @@ from mfutils.code_hash import fingerprint, imported_modules
 from mfutils.compendium.runner import parameters
 from mfutils.datasets import registry, which
 
-__all__ = ["State", "digest", "inputs_of", "read_json", "state"]
+__all__ = ["State", "digest", "inputs_of", "read_json", "state", "unknown_modules"]
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def inputs_of(stem: str, profile: str, overrides: dict | None = None) -> dict:
+def inputs_of(stem: str, profile: str) -> dict:
     """Hashes of everything that determines a run, but for the data that it reads.
 
     Raises InputError when the notebook or the profile is malformed.
     """
     notebook = parameters.read_notebook(paths.NOTEBOOKS / f"{stem}.ipynb")
-    values = parameters.resolve(stem, notebook, profile, overrides)
+    values = parameters.resolve(stem, notebook, profile)
     if values.get("dataset") == "auto":
         values["dataset"] = which.resolve()
     code = "\n\n".join(cell["source"] for cell in parameters.code_cells(notebook))
@@ -51,7 +51,7 @@ def inputs_of(stem: str, profile: str, overrides: dict | None = None) -> dict:
     modules = {name: fingerprint(file) for name, file in behind.items()}
     if "mfutils.compendium.plots" in modules:
         style = behind["mfutils.compendium.plots"].with_name("style.mplstyle")
-        modules["mfutils/style.mplstyle"] = files.sha256_of(style)
+        modules["mfutils/compendium/style.mplstyle"] = files.sha256_of(style)
     printed = paths.PUBLISHED / f"{stem}.yaml"
     return {
         "code": digest(code),
@@ -60,6 +60,11 @@ def inputs_of(stem: str, profile: str, overrides: dict | None = None) -> dict:
         "parameters": values,
         "published": files.sha256_of(printed) if printed.exists() else "",
     }
+
+
+def unknown_modules(inputs: dict, loaded: Iterable[str]) -> list[str]:
+    """Modules of the library that a run loaded although no import statement leads to them."""
+    return sorted(set(loaded) - inputs["modules"].keys())
 
 
 def state(stem: str, profile: str, inputs: dict) -> State:
@@ -73,7 +78,8 @@ def state(stem: str, profile: str, inputs: dict) -> State:
         broken = (folder / "stamp.json").exists()
         return State("stale", ["stamp unreadable"]) if broken else State("never", ["not run yet"])
     try:
-        reasons = _changes(stamp["inputs"], inputs) + _damage(folder, stamp)
+        reasons = _changes(stamp["inputs"], inputs) + registry.changed(stamp["data"])
+        reasons += _damage(folder, stamp["artifacts"])
     except (KeyError, TypeError, AttributeError, ValueError, OSError):
         return State("stale", ["stamp unreadable"])
     return State("stale", reasons) if reasons else State("fresh")
@@ -97,29 +103,16 @@ def _changes(old: dict, new: dict) -> list[str]:
     return reasons
 
 
-def _damage(folder: Path, stamp: dict) -> list[str]:
-    """Data that changed since the run, and artifacts that are gone or altered."""
+def _damage(folder: Path, artifacts: dict[str, str]) -> list[str]:
+    """Artifacts that are gone or altered since the run."""
     reasons = []
-    for label, recorded in stamp["data"].items():
-        file = registry.locate(label)
-        if not file.is_file():
-            # Figures made elsewhere stay valid where the large originals are absent.
-            if not label.startswith("data_dir/"):
-                reasons.append(f"{label} missing")
-        elif _cached_sha256(file) != recorded:
-            reasons.append(f"{label} changed")
-    for name, recorded in stamp["artifacts"].items():
+    for name, recorded in artifacts.items():
         file = folder / name
         if not file.is_file():
             reasons.append(f"artifact {name} missing")
         elif files.sha256_of(file) != recorded:
             reasons.append(f"artifact {name} altered")
     return reasons
-
-
-@cache
-def _cached_sha256(file: Path) -> str:
-    return files.sha256_of(file)
 
 
 def read_json(path: Path) -> dict | None:

@@ -1,11 +1,12 @@
 """Run one notebook with papermill in this process and report cell by cell.
 
 Called by the runner as ``python -m mfutils.compendium.runner.worker job.json``; prints one JSON
-line per event: ``{"cell": i, "of": n}`` while running, then ``{"ok": true}`` or
-``{"ok": false, "where": ..., "error": ...}``. Being a process of its own, it can be
-killed, measured and limited without touching the runner.
+line per event: ``{"cell": i, "of": n}`` while running, then ``{"ok": true, "loaded": [...]}``,
+the library's modules that the kernel has loaded, or ``{"ok": false, "where": ..., "error": ...}``.
+Being a process of its own, it can be killed, measured and limited without touching the runner.
 """
 
+import ast
 import json
 import os
 import signal
@@ -14,10 +15,13 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 __all__ = ["kill_run", "main"]
 
 _pipe = None  # where events go when the runner listens
+# What the kernel is asked at the end: a string, since the display cuts long lists
+_LOADED = "' '.join(m for m in __import__('sys').modules if m.partition('.')[0] == 'mfutils')"
 
 
 def _die_with_parent() -> None:
@@ -47,7 +51,7 @@ def kill_run(run: str, *, spare: int | None = None) -> None:
                 process.kill()
 
 
-def _private_stdout():
+def _private_stdout() -> TextIO:
     """The pipe to the runner, kept from the kernel, whose copy would hold it open."""
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -58,17 +62,26 @@ def _tell(**event) -> None:
     print(json.dumps(event), flush=True, file=_pipe or sys.stdout)
 
 
-def _engine(current: dict):
+def _engine(current: dict) -> type:
     """Papermill engine that announces every cell and leaves out time stamps.
 
     `current` is kept at the running cell: its id and its position in the notebook as
-    the author knows it, that is without the cell that papermill injects.
+    the author knows it, that is without the cell that papermill injects. At the end it
+    holds `loaded`, the names of the library's modules that the kernel has loaded.
     """
-    from papermill.engines import NBClientEngine
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import Engine
 
-    class Announcing(NBClientEngine):
+    class Client(PapermillNotebookClient):
+        def papermill_execute_cells(self):
+            super().papermill_execute_cells()
+            asked = self.kc.execute("", silent=True, user_expressions={"loaded": _LOADED})
+            reply = self.wait_for_reply(asked)["content"]["user_expressions"]["loaded"]
+            current["loaded"] = ast.literal_eval(reply["data"]["text/plain"]).split()
+
+    class Announcing(Engine):
         @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, **options):
+        def execute_managed_notebook(cls, nb_man, kernel_name, **_):
             total = len(nb_man.nb.cells)
             start = nb_man.cell_start
 
@@ -82,9 +95,10 @@ def _engine(current: dict):
                 return start(cell, cell_index, **more)
 
             nb_man.cell_start = announced
-            return super().execute_managed_notebook(
-                nb_man, kernel_name, record_timing=False, **options
-            )
+            return Client(
+                nb_man, kernel_name=kernel_name, startup_timeout=60, timeout=None,
+                record_timing=False,
+            ).execute()  # fmt: skip
 
     return Announcing
 
@@ -135,7 +149,7 @@ def main(job_file: str) -> int:
         _tell(ok=False, where="start", error=f"{type(error).__name__}: {error}".splitlines()[0])
         return 1
     _without_times(executed)
-    _tell(ok=True)
+    _tell(ok=True, loaded=current["loaded"])
     return 0
 
 

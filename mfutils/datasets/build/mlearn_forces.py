@@ -10,9 +10,10 @@ well below the convergence of the calculations. Serves chapter 8.
 """
 
 import argparse
-import collections
 import io
 import json
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ _SAME_DISTANCE = 0.01  # relative spread of nearest distances in a lattice witho
 
 def build(*, folder: Path | None = None) -> pd.DataFrame:
     """Every configuration once, from the pinned archive in `folder` (downloaded when missing)."""
-    return tabulate(json.loads(packages.fetch("alignn", folder=folder).read(MEMBER)))
+    return tabulate(json.loads(packages.fetch_archive("alignn", folder=folder).read(MEMBER)))
 
 
 def tabulate(records: list[dict]) -> pd.DataFrame:
@@ -82,7 +83,7 @@ def to_parquet(table: pd.DataFrame) -> bytes:
     return sink.getvalue()
 
 
-def _integers(arrays, scale) -> pa.Array:
+def _integers(arrays: Iterable[np.ndarray], scale: float) -> pa.Array:
     rows = [np.rint(np.asarray(a).ravel() * scale).astype(np.int32) for a in arrays]
     return pa.array(rows, pa.list_(pa.int32()))
 
@@ -119,9 +120,7 @@ def _groups(table: pd.DataFrame) -> list[str]:
     """surface, vacancy, strained or dynamics: the source's own classes, read off the geometry."""
     volume = np.array([c.volume / len(c) for c in table["structure"]])
     size = table["structure"].map(len)
-    usual = size.groupby(table["element"]).transform(
-        lambda n: collections.Counter(n).most_common(1)[0][0]
-    )
+    usual = size.groupby(table["element"]).transform(lambda n: Counter(n).most_common(1)[0][0])
     median = pd.Series(volume).groupby(table["element"]).transform("median")
     groups = []
     for row, structure in enumerate(table["structure"]):
@@ -136,11 +135,11 @@ def _groups(table: pd.DataFrame) -> list[str]:
 
 def _spread(structure: Crystal) -> float:
     """Relative standard deviation of the nearest-neighbour distances."""
-    found = neighbors.neighbor_lists(
+    lists = neighbors.neighbor_lists(
         structure.lattice, structure.frac_coords, structure.numbers, cutoff=4.0, max_neighbors=1,
         grow=True,
     )  # fmt: skip
-    nearest = found[3]
+    nearest = lists[3]
     return float(nearest.std() / nearest.mean())
 
 

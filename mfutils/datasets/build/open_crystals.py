@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 import spglib
 
 from mfutils import files, paths
-from mfutils.crystals.structure import Crystal
 from mfutils.crystals import formulas
-from mfutils.datasets.build import open_sources, packages
+from mfutils.crystals.structure import Crystal
 from mfutils.datasets import tables
+from mfutils.datasets.build import open_sources, packages
 from mfutils.errors import DataError
 
 __all__ = ["FILE", "assemble", "build", "to_parquet"]
@@ -51,11 +51,11 @@ _SCALARS = [
 
 def build(*, folder: Path | None = None) -> pd.DataFrame:
     """The data set from the pinned archives in `folder` (downloaded there when missing)."""
-    matminer = packages.fetch("matminer", folder=folder)
+    matminer = packages.fetch_archive("matminer", folder=folder)
     crystals = [open_sources.read_crystals(matminer, t) for t in open_sources.CRYSTAL_TABLES]
-    jarvis = packages.fetch("jarvis_leaderboard", folder=folder)
+    jarvis = packages.fetch_archive("jarvis_leaderboard", folder=folder)
     by_id = {name: open_sources.read_id_values(jarvis, name) for name in (_ENERGY, _GAP)}
-    crabnet = packages.fetch("crabnet", folder=folder)
+    crabnet = packages.fetch_archive("crabnet", folder=folder)
     by_composition = {
         column: open_sources.read_composition_table(crabnet, column)
         for column in open_sources.COMPOSITION_TABLES
@@ -157,10 +157,10 @@ def _spacegroup(structure: Crystal, name: str) -> int:
     with warnings.catch_warnings():
         # spglib announces that a failure will raise instead of returning None.
         warnings.simplefilter("ignore", DeprecationWarning)
-        found = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
-    if found is None:
+        symmetry = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
+    if symmetry is None:
         raise DataError(f"{name}: no space group found at symprec {SYMPREC}; check its structure")
-    return int(found.number)
+    return int(symmetry.number)
 
 
 def _upper_triangle(tensor: np.ndarray | None) -> np.ndarray | None:

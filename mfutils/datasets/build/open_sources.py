@@ -14,8 +14,8 @@ import zipfile
 import numpy as np
 import pandas as pd
 
-from mfutils.crystals.structure import ATOMIC_NUMBERS, Crystal, from_arrays
 from mfutils.crystals import formulas
+from mfutils.crystals.structure import ATOMIC_NUMBERS, Crystal, from_arrays
 from mfutils.datasets.build.packages import Archive
 from mfutils.errors import DataError
 

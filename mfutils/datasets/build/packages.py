@@ -19,7 +19,7 @@ from pathlib import Path
 from mfutils import files, paths
 from mfutils.errors import DataError, InputError
 
-__all__ = ["PACKAGES", "Archive", "Package", "fetch"]
+__all__ = ["PACKAGES", "Archive", "Package", "fetch_archive"]
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ class Archive:
     def __init__(self, path: Path, sha256: str) -> None:
         """Verify and open the archive at `path`; DataError when its checksum differs."""
         try:
-            found = files.sha256_of(path)
+            actual = files.sha256_of(path)
         except OSError as error:
             reason = error.strerror or "unknown reason"
             raise DataError(f"{path}: cannot be read ({reason}); download it again") from error
-        if found != sha256:
+        if actual != sha256:
             raise DataError(
-                f"{path}: sha256 is {found}, expected {sha256}; "
+                f"{path}: sha256 is {actual}, expected {sha256}; "
                 "delete the file and download the pinned version again"
             )
         self.name = path.name
@@ -107,7 +107,7 @@ class Archive:
         return self._read(member)
 
 
-def fetch(name: str, *, folder: Path | None = None) -> Archive:
+def fetch_archive(name: str, *, folder: Path | None = None) -> Archive:
     """Verified archive of the package `name`, downloaded unless `folder` holds it already.
 
     `folder` defaults to `build/cache/packages`, so a second build needs no network.

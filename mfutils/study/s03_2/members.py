@@ -1,26 +1,31 @@
-"""The training runs of section 3.2, one call per network, with plain values in and out.
+"""The training runs of section 3.2, one call per network.
 
 `member` trains one network of the ensemble: a sample of one fidelity, split 8:2, early stopping;
-tested on the experimental gaps. Its descriptors go to `mfutils.gp.descriptor_gp.process`, a job of
-its own, so that a change of the Gaussian process trains no network again. `thesis` samples from
+tested on the experimental gaps. Its descriptors go to `mfutils.study.s03_2.processes`, a job of its
+own, so that a change of the Gaussian process trains no network again. `thesis` samples from
 all rows of the fidelity, `sound` leaves out the materials of the test first. `multi_fidelity`
-spends the data on one network that knows the fidelity of every label. Arguments and results are
-plain, so that `mfutils.compendium.sweep.run` can store a run and find it again.
+spends the data on one network that knows the fidelity of every label. Arguments are plain and
+results are arrays and numbers, so that `mfutils.compendium.sweep.run` can store a run and find it
+again.
 """
 
-import dataclasses
 import random
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from mfutils.errors import InputError
 from mfutils.networks.architectures import build_model
-from mfutils.networks.labels import Labels
+from mfutils.networks.labels import Labels, TargetScaler
 from mfutils.networks.training import Settings, fit
 from mfutils.study import gap_graphs
 
-__all__ = ["PROTOCOLS", "SEEDS", "TRAINING", "draw", "member", "member_jobs", "multi_fidelity"]
+__all__ = [
+    "PROTOCOLS", "SEEDS", "TRAINING", "Member", "MultiFidelityRun", "draw", "member",
+    "member_jobs", "multi_fidelity",
+]  # fmt: skip
 
 PROTOCOLS = ("thesis", "sound")
 SEEDS = tuple(range(42, 421, 42))
@@ -35,15 +40,79 @@ TRAINING = {
         "epochs": 2000, "patience": 500, "standardise": False,
     },
 }  # fmt: skip
+TRAINING["megnet_matgl"] = TRAINING["megnet"]
 
 
-def member_jobs(*, dataset, architecture, fidelities, seeds=SEEDS, **options):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Run:
+    """What training one network left behind.
+
+    train, validation and test are graph numbers, target (t,) the gaps of the test in eV;
+    validation_mae in eV belongs to epoch best_epoch of `epochs`; network_cpu_seconds is what the
+    training cost, history holds one array per recorded quantity, one entry per epoch.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    target: np.ndarray
+    epochs: int
+    best_epoch: int
+    validation_mae: float
+    scaler: TargetScaler
+    network_cpu_seconds: float
+    history: dict[str, np.ndarray]
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """Graph numbers of all crystals that train or validate, in this order."""
+        return np.concatenate([self.train, self.validation])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Member(_Run):
+    """One network of one fidelity, tested.
+
+    network (t,) are its predictions in eV, standardised (t,) its raw output. descriptor_drawn
+    (n, d) float32 belongs to the training and then the validation crystals with the gaps
+    target_drawn (n,) in eV, descriptor_test (t, d) to the test.
+    """
+
+    network: np.ndarray
+    standardised: np.ndarray
+    descriptor_drawn: np.ndarray
+    descriptor_test: np.ndarray
+    target_drawn: np.ndarray
+
+    def process_job(self) -> dict[str, np.ndarray]:
+        """The job of `mfutils.gp.descriptor_gp.process` on the descriptors of this network."""
+        return {
+            "descriptor_drawn": self.descriptor_drawn,
+            "target_drawn": self.target_drawn,
+            "descriptor_test": self.descriptor_test,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MultiFidelityRun(_Run):
+    """One network of several fidelities, tested: network has its predictions (t,) by fidelity."""
+
+    network: dict[str, np.ndarray]
+
+
+def member_jobs(
+    *, dataset: str, architecture: str, fidelities: Iterable[str], seeds: Iterable[int] = SEEDS,
+    **options,
+) -> list[dict]:  # fmt: skip
     """The jobs of `member` for every fidelity and seed, fidelity by fidelity."""
     shared = {"dataset": dataset, "architecture": architecture, **options}
     return [{"fidelity": name, "seed": seed, **shared} for name in fidelities for seed in seeds]
 
 
-def draw(data, fidelity, *, seed, samples, protocol, test="exp", share=0.8):
+def draw(
+    data: gap_graphs.GapGraphs, fidelity: str, *, seed: int, samples: int, protocol: str,
+    test: str = "exp", share: float = 0.8,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Graph numbers (train, validation) of one member.
 
     `samples` rows are drawn as the study does, by Python's `random.sample` after seeding; all
@@ -64,16 +133,14 @@ def draw(data, fidelity, *, seed, samples, protocol, test="exp", share=0.8):
 
 
 def member(
-    *, dataset, architecture, fidelity, seed, samples=472, protocol="thesis", test="exp",
-    training=None, model=None,
-):  # fmt: skip
+    *, dataset: str, architecture: str, fidelity: str, seed: int, samples: int = 472,
+    protocol: str = "thesis", test: str = "exp", training: dict | None = None,
+    model: dict | None = None,
+) -> Member:  # fmt: skip
     """Train one network of one fidelity and test it on the gaps of `test`.
 
     training and model override TRAINING[architecture] and the constructor's defaults. Returns a
-    dict of arrays and numbers: the graph numbers train, validation and test; target of the test
-    (eV); network (eV) and standardised (the raw output) predictions; descriptor_drawn (train,
-    then validation) and descriptor_test (float32) with target_drawn; epochs, best_epoch,
-    validation_mae (eV), scaler (mean, std), network_cpu_seconds, and the history of the training.
+    Member.
     """
     network = build_model(architecture, **{"seed": seed, **(model or {})})
     settings = Settings(**{**TRAINING[architecture], "seed": seed, **(training or {})})
@@ -88,35 +155,42 @@ def member(
     )  # fmt: skip
     seconds = time.process_time() - start
     drawn = np.concatenate(rows)
+    return Member(
+        **_record(trained, *rows, seconds),
+        test=tested,
+        target=data.gap(test)[tested],
+        network=trained.predict(graphs, tested),
+        standardised=trained.predict(graphs, tested, standardised=True),
+        descriptor_drawn=trained.descriptor(graphs, drawn).astype(np.float32),
+        descriptor_test=trained.descriptor(graphs, tested).astype(np.float32),
+        target_drawn=gaps[drawn],
+    )
+
+
+def _record(trained, train, validation, seconds):
+    """The fields of _Run that follow from a TrainedModel, its crystals and its cost."""
     return {
-        "train": rows[0],
-        "validation": rows[1],
-        "test": tested,
-        "target": data.gap(test)[tested],
-        "network": trained.predict(graphs, tested),
-        "standardised": trained.predict(graphs, tested, standardised=True),
-        "descriptor_drawn": trained.descriptor(graphs, drawn).astype(np.float32),
-        "descriptor_test": trained.descriptor(graphs, tested).astype(np.float32),
-        "target_drawn": gaps[drawn],
+        "train": train,
+        "validation": validation,
         "epochs": len(trained.history["train_loss"]),
         "best_epoch": trained.best_epoch,
         "validation_mae": trained.validation_mae,
-        "scaler": dataclasses.astuple(trained.scaler),
+        "scaler": trained.scaler,
         "network_cpu_seconds": seconds,
         "history": {name: np.array(values) for name, values in trained.history.items()},
     }
 
 
 def multi_fidelity(
-    *, dataset, architecture, fidelities, seed, test="exp", protocol="sound", training=None,
-    model=None, share=0.95, samples=None,
-):  # fmt: skip
+    *, dataset: str, architecture: str, fidelities: Iterable[str], seed: int, test: str = "exp",
+    protocol: str = "sound", training: dict | None = None, model: dict | None = None,
+    share: float = 0.95, samples: int | None = None,
+) -> MultiFidelityRun:  # fmt: skip
     """Train one network on the labels of all `fidelities` and test it on the gaps of `test`.
 
     Materials are split, not labels: one material's labels all train or all validate, and under
     the sound protocol the materials of the test do neither. samples limits the number of labels
-    per fidelity. Returns a dict like that of `member`, with predictions (eV) of the test rows per
-    fidelity under "network".
+    per fidelity. Returns a MultiFidelityRun.
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
@@ -136,18 +210,11 @@ def multi_fidelity(
         network, data.graphs, labels.take(~validates), labels.take(validates),
         settings=settings, target="gap", unit="eV", progress=False,
     )  # fmt: skip
-    return {
-        "train": labels.index[~validates],
-        "validation": labels.index[validates],
-        "test": tested,
-        "target": data.gap(test)[tested],
-        "network": {
-            name: trained.predict(data.graphs, tested, fidelity=name) for name in fidelities
-        },
-        "epochs": len(trained.history["train_loss"]),
-        "best_epoch": trained.best_epoch,
-        "validation_mae": trained.validation_mae,
-        "scaler": dataclasses.astuple(trained.scaler),
-        "network_cpu_seconds": time.process_time() - start,
-        "history": {name: np.array(values) for name, values in trained.history.items()},
-    }
+    seconds = time.process_time() - start
+    parts = labels.index[~validates], labels.index[validates]
+    return MultiFidelityRun(
+        **_record(trained, *parts, seconds),
+        test=tested,
+        target=data.gap(test)[tested],
+        network={name: trained.predict(data.graphs, tested, fidelity=name) for name in fidelities},
+    )

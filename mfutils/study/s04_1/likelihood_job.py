@@ -11,7 +11,7 @@ from mfutils.study.s04_1.thesis_job import prepared, result
 __all__ = ["likelihood_draw"]
 
 
-def likelihood_draw(seed, kind, draws=32):
+def likelihood_draw(seed: int, kind: str, draws: int = 32) -> dict:
     """The `maximum-likelihood` protocol on data set `seed`: per method mean and std, each (20,)."""
     problem, reason = prepared(seed, kind)
     if reason is None:

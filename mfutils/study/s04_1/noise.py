@@ -8,13 +8,17 @@ comes from Python's `random` in one fixed order, so that a seed names a data set
 
 import operator
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import SupportsIndex
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 from mfutils.gp.problem import TwoFidelityProblem
 
-__all__ = ["KINDS", "SAMPLE_PARAMETERS", "synthetic_problem", "truth"]
+__all__ = ["KINDS", "SAMPLE_PARAMETERS", "SyntheticProblem", "synthetic_problem", "truth"]
 
 KINDS = ("additive", "multiplicative", "mixed")
 # The parameter set of eq 4.10, drawn by seed 724 (the 71st of the hundred)
@@ -24,7 +28,16 @@ SAMPLE_PARAMETERS = (-1, -5, -4, 5, -1, -2, 1, 0, -4, -2)
 _NOISE = {"high": ((0.9, 1.1), 0.4), "low": ((0.8, 1.3), 0.8)}
 
 
-def truth(x, parameters):
+@dataclass(frozen=True)
+class SyntheticProblem(TwoFidelityProblem):
+    """A problem with its true values y_test (k,) at x_test (k,), and the ten parameters."""
+
+    x_test: np.ndarray
+    y_test: np.ndarray
+    parameters: tuple[int, ...]
+
+
+def truth(x: npt.ArrayLike, parameters: Sequence[float]) -> np.ndarray:
     """Eq 4.1 at x (n,) for the ten parameters; returns (n,)."""
     if len(parameters) != 10:
         raise InputError(f"{len(parameters)} parameters given: eq 4.1 has ten, p1 to p10")
@@ -48,13 +61,15 @@ def _observe(values, fidelity, kind, rng):
     return out
 
 
-def synthetic_problem(seed, kind, *, parameters=None):
+def synthetic_problem(
+    seed: SupportsIndex, kind: str, *, parameters: Sequence[int] | None = None
+) -> SyntheticProblem:
     """Data set `seed` of section 4.1.1: 20 high- and 200 low-fidelity points on [0, 1).
 
     seed: the study uses 654 to 753. kind: additive, multiplicative or mixed. parameters: the ten
     of eq 4.1 when they are not to be drawn (the noise is then drawn as if they had been).
-    Returns a TwoFidelityProblem; the last of the 20 test points, 0.996, lies beyond the data.
-    Some draws make the truth identically zero: multiplicative data are then all zero.
+    The last of the 20 test points, 0.996, lies beyond the data. Some draws make the truth
+    identically zero: multiplicative data are then all zero.
     """
     if kind not in KINDS:
         raise InputError(f"unknown noise kind {kind!r}: expected one of {', '.join(KINDS)}")
@@ -69,6 +84,6 @@ def synthetic_problem(seed, kind, *, parameters=None):
     x_test = np.arange(0.0498, 1, 0.0498)
     y_high = _observe(truth(x_high, parameters), "high", kind, rng)
     y_low = _observe(truth(x_low, parameters), "low", kind, rng)
-    return TwoFidelityProblem(
+    return SyntheticProblem(
         x_high, y_high, x_low, y_low, x_test, truth(x_test, parameters), parameters
     )

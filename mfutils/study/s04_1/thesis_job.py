@@ -6,23 +6,31 @@ identically zero, seen through multiplicative noise) is returned as excluded, wi
 not as a number; so is a method that a draw makes undefined (a ratio to a value of exactly zero).
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from mfutils.errors import InputError
 from mfutils.gp.thesis_corrections import METHODS, fit_thesis
-from mfutils.study.s04_1.noise import synthetic_problem
+from mfutils.study.s04_1.noise import SyntheticProblem, synthetic_problem
 
 __all__ = ["prepared", "result", "thesis_draw"]
 
 
-def prepared(seed, kind):
+def prepared(seed: int, kind: str) -> tuple[SyntheticProblem, str | None]:
     """(problem with (n, 1) inputs, reason for exclusion or None)."""
-    problem = synthetic_problem(seed, kind)
-    flat = [name for name in ("high", "low") if not getattr(problem, f"y_{name}").any()]
+    p = synthetic_problem(seed, kind)
+    flat = [name for name, y in (("high", p.y_high), ("low", p.y_low)) if not y.any()]
     reason = f"the {flat[0]}-fidelity values are all zero" if flat else None
-    columns = {name: getattr(problem, name)[:, None] for name in ("x_high", "x_low", "x_test")}
-    return problem._replace(**columns), reason
+    column = {"x_high": p.x_high[:, None], "x_low": p.x_low[:, None], "x_test": p.x_test[:, None]}
+    return replace(p, **column), reason
 
 
-def result(problem, reason, methods, undefined=None):
+def result(
+    problem: SyntheticProblem,
+    reason: str | None,
+    methods: Mapping[str, dict],
+    undefined: Mapping[str, str] | None = None,
+) -> dict:
     """What a draw returns; methods maps a name to its arrays and is empty when excluded.
 
     undefined maps the methods that this draw does not admit to the reason.
@@ -36,7 +44,7 @@ def result(problem, reason, methods, undefined=None):
     }
 
 
-def thesis_draw(seed, kind):
+def thesis_draw(seed: int, kind: str) -> dict:
     """The `thesis` protocol on data set `seed`: per method mean and std (20,), alpha, lengthscale.
 
     Besides the four methods, `hf-only-nearest` is hf-only with the lengthscale at the maximum of

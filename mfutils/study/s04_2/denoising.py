@@ -12,17 +12,19 @@ label and prediction by what is known of both. The strategies of training are in
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 from mfutils.study.s04_2.label_noise import expected_factor
-from mfutils.study.s04_2.strategies import STRATEGIES
 
-__all__ = ["STRATEGIES", "THRESHOLD", "denoise", "oracle", "rescale", "scaled_threshold"]
+__all__ = ["THRESHOLD", "denoise", "oracle", "rescale", "scaled_threshold"]
 
 THRESHOLD = 0.35  # eV, the study's
 
 
-def denoise(noisy, prediction, threshold=THRESHOLD):
+def denoise(
+    noisy: npt.ArrayLike, prediction: npt.ArrayLike, threshold: npt.ArrayLike = THRESHOLD
+) -> np.ndarray:
     """Eq 4.11 on labels (n,) and predictions (n,); threshold in the same unit, one or (n,).
 
     Raises InputError for a threshold that is not above zero, unequal lengths, or values that are
@@ -40,7 +42,7 @@ def denoise(noisy, prediction, threshold=THRESHOLD):
     return np.where(np.abs(prediction - noisy) > threshold, prediction, noisy)
 
 
-def scaled_threshold(std, *, factor=1.0, least=1e-3):
+def scaled_threshold(std: npt.ArrayLike, *, factor: float = 1.0, least: float = 1e-3) -> np.ndarray:
     """Thresholds (n,): `factor` times the predicted std (n,) >= 0, at least `least` eV."""
     std = np.asarray(std, dtype=float)
     if not (np.isfinite(std) & (std >= 0)).all():
@@ -50,7 +52,7 @@ def scaled_threshold(std, *, factor=1.0, least=1e-3):
     return np.maximum(factor * std, least)
 
 
-def rescale(noisy, theta, kind):
+def rescale(noisy: npt.ArrayLike, theta: npt.ArrayLike, kind: str) -> np.ndarray:
     """Labels (n,) divided by the expected factor E f of their noise, theta one or (n,).
 
     Unbiased over many labels, but a label that became zero stays zero. Raises InputError where
@@ -62,7 +64,7 @@ def rescale(noisy, theta, kind):
     return np.asarray(noisy, dtype=float) / factor
 
 
-def oracle(noisy, prediction, truth):
+def oracle(noisy: npt.ArrayLike, prediction: npt.ArrayLike, truth: npt.ArrayLike) -> np.ndarray:
     """The better of label and prediction for every row (n,): what no rule that picks can beat."""
     noisy, prediction = _pair(noisy, prediction)
     truth = np.asarray(truth, dtype=float)

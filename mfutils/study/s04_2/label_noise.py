@@ -12,6 +12,7 @@ P(f = 0) = Phi(-c) and E f = theta (phi(c) + c Phi(c)).
 """
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtr
 
 from mfutils.errors import InputError
@@ -22,7 +23,6 @@ __all__ = [
     "add_noise",
     "expected_error",
     "expected_factor",
-    "factor_density",
     "zero_probability",
 ]
 
@@ -36,7 +36,9 @@ LEVELS = {
 }
 
 
-def add_noise(target, theta, kind, *, seed):
+def add_noise(
+    target: npt.ArrayLike, theta: npt.ArrayLike, kind: str, *, seed: int | list[int]
+) -> np.ndarray:
     """Noisy labels (n,) of true labels (n,) >= 0 with coefficients theta, one or (n,).
 
     The same seed draws the same standard normal numbers for every theta, so that two levels
@@ -56,7 +58,7 @@ def add_noise(target, theta, kind, *, seed):
     return target * np.maximum(1 - theta * (1 + normal), 0.0)
 
 
-def expected_factor(theta, kind):
+def expected_factor(theta: npt.ArrayLike, kind: str) -> float | np.ndarray:
     """E f: the mean of noisy over true labels, for theta a number or an array."""
     theta = _checked(theta, kind)
     if kind == "scaling":
@@ -65,7 +67,7 @@ def expected_factor(theta, kind):
     return _plain(np.where(theta > 0, theta * (density + c * below), 1.0))
 
 
-def expected_error(theta, kind):
+def expected_error(theta: npt.ArrayLike, kind: str) -> float | np.ndarray:
     """E |1 - f|: the mean error of a noisy label as a share of its true value."""
     theta = _checked(theta, kind)
     if kind == "scaling":
@@ -77,20 +79,12 @@ def expected_error(theta, kind):
     return _plain(np.where(theta > 0, theta * inner + 1 - below, 0.0))
 
 
-def zero_probability(theta, kind):
+def zero_probability(theta: npt.ArrayLike, kind: str) -> float | np.ndarray:
     """P(f = 0): the share of non-zero labels that become zero."""
     theta = _checked(theta, kind)
     if kind == "scaling":
         return _plain(np.where(theta == 1, 1.0, 0.0))
     return _plain(np.where(theta > 0, 1 - _normal(theta)[2], 0.0))
-
-
-def factor_density(factor, theta):
-    """Density of a sampled factor f > 0 (any shape) at one theta > 0; zero elsewhere."""
-    if not theta > 0:
-        raise InputError(f"theta is {theta!r}: only sampled noise with theta > 0 has a density")
-    factor = np.asarray(factor, dtype=float)
-    return np.where(factor > 0, _density((factor - 1 + theta) / theta) / theta, 0.0)
 
 
 def _density(z):

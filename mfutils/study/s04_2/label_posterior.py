@@ -17,6 +17,7 @@ import contextlib
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.optimize import minimize
 
@@ -37,11 +38,18 @@ class LabelPosterior:
     parameters: a, b, c0, c1, s0, s1 as in the module's equation. log_likelihood per label.
     """
 
-    parameters: dict
-    theta: dict
+    parameters: dict[str, float]
+    theta: dict[str, float]
     log_likelihood: float
 
-    def correct(self, noisy, prediction, subset, *, point="mean"):
+    def correct(
+        self,
+        noisy: npt.ArrayLike,
+        prediction: npt.ArrayLike,
+        subset: npt.ArrayLike,
+        *,
+        point: str = "mean",
+    ) -> np.ndarray:
         """Labels (n,) after correction: the posterior "mean" or "median" of T.
 
         Labels of subsets without noise are returned as they are. Raises InputError for an unknown
@@ -66,7 +74,16 @@ class LabelPosterior:
         return corrected
 
 
-def fit_label_posterior(noisy, prediction, subset, *, theta=None, use=None, limit=1200, seed=0):
+def fit_label_posterior(
+    noisy: npt.ArrayLike,
+    prediction: npt.ArrayLike,
+    subset: npt.ArrayLike,
+    *,
+    theta: dict[str, float] | None = None,
+    use: npt.ArrayLike | None = None,
+    limit: int = 1200,
+    seed: int = 0,
+) -> LabelPosterior:
     """The LabelPosterior of labels (n,), predictions (n,) in eV and subset letters (n,).
 
     theta: dict subset -> coefficient of sampling noise, 0 for none; None estimates it for A, B and
@@ -105,14 +122,16 @@ def fit_label_posterior(noisy, prediction, subset, *, theta=None, use=None, limi
     guess = np.log(_GUESS / (1 - _GUESS))
     start = torch.tensor([*_START, *[guess] * len(unknown)], dtype=torch.float64)
     with _one_thread():
-        found = minimize(loss, start.numpy(), jac=True, method="L-BFGS-B", options={"maxiter": 100})
-    a, b, c0, c1, s0, s1 = found.x[:6]
+        optimum = minimize(
+            loss, start.numpy(), jac=True, method="L-BFGS-B", options={"maxiter": 100}
+        )
+    a, b, c0, c1, s0, s1 = optimum.x[:6]
     fitted = {"a": a, "b": b, "c0": c0, "c1": c1, "s0": np.exp(s0), "s1": np.exp(s1)}
-    estimated = dict(zip(unknown, 1 / (1 + np.exp(-found.x[6:])), strict=True))
+    estimated = dict(zip(unknown, 1 / (1 + np.exp(-optimum.x[6:])), strict=True))
     return LabelPosterior(
         {name: float(value) for name, value in fitted.items()},
         {name: float(value) for name, value in {**known, **estimated}.items()},
-        float(-found.fun),
+        float(-optimum.fun),
     )
 
 

@@ -1,18 +1,19 @@
 """Random subsets A, B, C, D and a test set, in the study's proportions (section 4.2.1).
 
 The study deals 52,348 PBE gaps out as 30,000, 10,000, 5,000 and 2,348 training labels of rising
-fidelity and 5,000 test labels. `split` does the same with fewer. Every subset keeps a share of its
-own labels for early stopping, the same in every step of every strategy, so that no label that
-decides about stopping has ever been trained on. What no subset uses may test as well.
+fidelity and 5,000 test labels. `deal_subsets` does the same with fewer. Every subset keeps a share
+of its own labels for early stopping, the same in every step of every strategy, so that no label
+that decides about stopping has ever been trained on. What no subset uses may test as well.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 
-__all__ = ["PROPORTIONS", "SUBSETS", "Partition", "split", "subset_sizes"]
+__all__ = ["PROPORTIONS", "SUBSETS", "Partition", "deal_subsets", "subset_sizes"]
 
 SUBSETS = ("A", "B", "C", "D")
 _PRINTED = {"A": 30000, "B": 10000, "C": 5000, "D": 2348, "test": 5000}
@@ -46,11 +47,11 @@ class Partition:
                 )
 
     @property
-    def scored(self):
+    def scored(self) -> np.ndarray:
         """All rows that may test: the test share and what is unused, in order."""
         return np.sort(np.concatenate([self.test, self.unused]))
 
-    def members(self, letters, *, validates=None):
+    def members(self, letters: str, *, validates: bool | None = None) -> np.ndarray:
         """Mask (n,) of the labels in the subsets `letters`, such as "BCD".
 
         validates=True keeps those of early stopping only, False the others only.
@@ -62,7 +63,7 @@ class Partition:
         return chosen if validates is None else chosen & (self.validates == validates)
 
 
-def subset_sizes(total, proportions=None):
+def subset_sizes(total: int, proportions: dict[str, float] | None = None) -> dict[str, int]:
     """Labels per subset and in the test, a dict that adds up to `total`.
 
     proportions: shares of A, B, C, D and test that sum to 1; the study's by default. The largest
@@ -91,7 +92,14 @@ def subset_sizes(total, proportions=None):
     return dict(zip(PROPORTIONS, counts.tolist(), strict=True))
 
 
-def split(rows, *, size, seed, proportions=None, validation=0.2):
+def deal_subsets(
+    rows: npt.ArrayLike,
+    *,
+    size: int,
+    seed: int,
+    proportions: dict[str, float] | None = None,
+    validation: float = 0.2,
+) -> Partition:
     """The Partition of `size` of the row numbers `rows` (k,), dealt at random.
 
     validation is the share of every subset kept for early stopping. Raises InputError when there

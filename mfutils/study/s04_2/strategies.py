@@ -8,14 +8,19 @@
 Every step starts from the weights of the step before and stops early on labels of its own subsets.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from mfutils.crystals.graph_data import GraphDataset
 from mfutils.errors import InputError
-from mfutils.networks.labels import Labels
-from mfutils.networks.training import fit
-from mfutils.study.s04_2.partition import SUBSETS
+from mfutils.networks.base import GraphModel
+from mfutils.networks.labels import Labels, TargetScaler
+from mfutils.networks.trained_model import TrainedModel
+from mfutils.networks.training import Settings, fit
+from mfutils.study.s04_2.partition import SUBSETS, Partition
 
-__all__ = ["STRATEGIES", "run_steps", "steps"]
+__all__ = ["STRATEGIES", "Step", "run_steps", "steps"]
 
 STRATEGIES = {
     "1by1": ("A", "B", "C", "D"),
@@ -25,7 +30,23 @@ STRATEGIES = {
 }
 
 
-def steps(strategy):
+@dataclass(frozen=True)
+class Step:
+    """One training of a chain: the subsets that it saw, how many labels trained, the epochs that
+    it took and the best of them; errors in eV on the labels kept for stopping and, as mean
+    absolute error and bias, on the scored rows."""
+
+    step: int
+    subsets: str
+    trained: int
+    epochs: int
+    best_epoch: int
+    validation_mae: float
+    mae: float
+    bias: float
+
+
+def steps(strategy: str) -> tuple[str, ...]:
     """The subsets of every step; a combination such as "B" or "ABCD" is one step of its own."""
     if strategy in STRATEGIES:
         return STRATEGIES[strategy]
@@ -36,12 +57,23 @@ def steps(strategy):
     )
 
 
-def run_steps(model, graphs, partition, labels, *, strategy, settings, scaler, scored, truth):
-    """Train `model` through a strategy; returns (TrainedModel, list of one dict per step).
+def run_steps(
+    model: GraphModel,
+    graphs: GraphDataset,
+    partition: Partition,
+    labels: np.ndarray,
+    *,
+    strategy: str,
+    settings: Settings,
+    scaler: TargetScaler,
+    scored: np.ndarray,
+    truth: np.ndarray,
+) -> tuple[TrainedModel, list[Step]]:
+    """Train `model` through a strategy; returns the model at the end and its steps.
 
     labels (n,) belong to the partition's rows. scored (m,) rows with true values truth (m,) judge
-    every intermediate model: `mae`, `bias` (eV) and the epochs that it took. Raises InputError when
-    a step has fewer training labels than a batch, or a scored row trains.
+    every intermediate model. Raises InputError when a step has fewer training labels than a batch,
+    or a scored row trains.
     """
     leaked = np.intersect1d(scored, partition.rows)
     if len(leaked):
@@ -49,7 +81,7 @@ def run_steps(model, graphs, partition, labels, *, strategy, settings, scaler, s
             f"{len(leaked)} scored rows also train, the first is {leaked[0]}: the test leaks "
             "into training; score unused rows only"
         )
-    trained, found = None, []
+    trained, chain = None, []
     for number, letters in enumerate(steps(strategy)):
         train = partition.members(letters, validates=False)
         stop = partition.members(letters, validates=True)
@@ -64,16 +96,16 @@ def run_steps(model, graphs, partition, labels, *, strategy, settings, scaler, s
             target="gap", unit="eV", progress=False,
         )  # fmt: skip
         error = trained.predict(graphs, scored) - truth
-        found.append(
-            {
-                "step": number,
-                "subsets": letters,
-                "trained": int(train.sum()),
-                "epochs": len(trained.history["train_loss"]),
-                "best_epoch": trained.best_epoch,
-                "validation_mae": trained.validation_mae,
-                "mae": float(np.abs(error).mean()),
-                "bias": float(error.mean()),
-            }
+        chain.append(
+            Step(
+                step=number,
+                subsets=letters,
+                trained=int(train.sum()),
+                epochs=len(trained.history["train_loss"]),
+                best_epoch=trained.best_epoch,
+                validation_mae=trained.validation_mae,
+                mae=float(np.abs(error).mean()),
+                bias=float(error.mean()),
+            )
         )
-    return trained, found
+    return trained, chain

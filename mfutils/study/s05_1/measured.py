@@ -8,7 +8,6 @@ left out to measure its errors.
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from sklearn.model_selection import GroupKFold
 
 from mfutils.crystals import graph_cache
 from mfutils.crystals.gap_features import structure_features
-from mfutils.datasets import bandgap
+from mfutils.datasets import bandgap, registry
 from mfutils.errors import InputError
 
 __all__ = [
@@ -59,7 +58,7 @@ def chemical_group(formula):
     return next((name for name, ions in _GROUPS.items() if present & set(ions)), "metallic")
 
 
-@lru_cache(maxsize=2)
+@registry.remembered(maxsize=2)
 def load(dataset="auto", *, limit=0, seed=0):
     """The GapStudy of a data set of `mfutils.datasets.bandgap`.
 
@@ -129,13 +128,13 @@ def _folds(system, folds, seed):
     return list(parts.split(np.zeros((len(system), 1)), groups=system))
 
 
-@lru_cache(maxsize=2)
+@registry.remembered(maxsize=2)
 def features(dataset, *, limit=0, seed=0):
     """Features (n, d) of `mfutils.crystals.gap_features.structure_features`."""
     return structure_features(load(dataset, limit=limit, seed=seed).table).to_numpy(float)
 
 
-@lru_cache(maxsize=4)
+@registry.remembered(maxsize=4)
 def graphs(dataset, *, limit=0, seed=0, cutoff, max_neighbors):
     """GraphDataset of the rows, one graph per row."""
     table = load(dataset, limit=limit, seed=seed).table

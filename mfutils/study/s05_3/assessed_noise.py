@@ -18,6 +18,7 @@ leaves it.
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 from mfutils.study.s04_2.partition import SUBSETS
@@ -31,15 +32,23 @@ _FLOOR = 0.05  # least mean factor: below it a label says nothing and dividing b
 class AssessedNoise:
     """Per subset (a dict by letter): factor m = E f and square q = E (1 - f)^2; D has 1 and 0."""
 
-    factor: dict
-    square: dict
+    factor: dict[str, float]
+    square: dict[str, float]
 
-    def square_error(self, prediction, std, subset):
+    def square_error(
+        self, prediction: npt.ArrayLike, std: npt.ArrayLike, subset: npt.ArrayLike
+    ) -> np.ndarray:
         """Expected squared error of the labels (n,), eV^2, from predictions, stds and letters."""
         q = np.array([self.square[str(name)] for name in subset])
         return q * (np.square(prediction) + np.square(std))
 
-    def correct(self, labels, prediction, std, subset):
+    def correct(
+        self,
+        labels: npt.ArrayLike,
+        prediction: npt.ArrayLike,
+        std: npt.ArrayLike,
+        subset: npt.ArrayLike,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Corrected labels (n,) in eV and their variance (n,); labels with q = 0 stay."""
         m = np.array([self.factor[str(name)] for name in subset])
         q = np.array([self.square[str(name)] for name in subset])
@@ -52,7 +61,14 @@ class AssessedNoise:
         return np.where(clean, labels, fixed), np.where(clean, 0.0, s2 * (1 - gain * m))
 
 
-def assess_noise(labels, prediction, std, subset, *, use=None):
+def assess_noise(
+    labels: npt.ArrayLike,
+    prediction: npt.ArrayLike,
+    std: npt.ArrayLike,
+    subset: npt.ArrayLike,
+    *,
+    use: npt.ArrayLike | None = None,
+) -> AssessedNoise:
     """The AssessedNoise of labels (n,) with predictions and stds (n,) in eV and letters (n,).
 
     The predictions must not have learned the labels that they assess. use: mask (n,) of the
@@ -86,7 +102,7 @@ def assess_noise(labels, prediction, std, subset, *, use=None):
     return AssessedNoise(factor, square)
 
 
-def drop_steps(errors):
+def drop_steps(errors: dict[str, float]) -> tuple[str, ...]:
     """The order of training from errors by subset: all letters, then without the worst, and so on.
 
     errors: dict letter -> error of the model that this subset trained. {A: 2, B: 1, D: 1.5} gives
@@ -102,7 +118,7 @@ def drop_steps(errors):
     return tuple("".join(sorted(order[first:])) for first in range(len(order)))
 
 
-def fidelity_weights(errors, subset):
+def fidelity_weights(errors: dict[str, float], subset: npt.ArrayLike) -> np.ndarray:
     """Weights (n,) of the labels: inverse square of the error of their subset's model, at most 1.
 
     Raises InputError for a subset without an error, or an error that is not above 0.

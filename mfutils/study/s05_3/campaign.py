@@ -9,22 +9,48 @@ owned and judged by the highest fidelity of the targets, which can never be boug
     cheap first the lowest fidelity of the targets, then pairs: what an expert would do
     variance, variance reduction, information    see `mfutils.gp.information_gain`, per cost
 
-Arguments and result are plain, for `mfutils.compendium.sweep.run`.
+Arguments are plain, for `mfutils.compendium.sweep.run`.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 from mfutils.gp.cokriging import fit_cokriging
-from mfutils.gp.information_gain import RULES, Design, prior_covariance
+from mfutils.gp.information_gain import RULES, Design
 from mfutils.gp.likelihood import factorise
 
-__all__ = ["BASELINES", "draw_start", "run_campaign"]
+__all__ = ["BASELINES", "CampaignStep", "draw_start", "run_campaign"]
 
 BASELINES = ("high", "pairs", "cheap first")
 
 
-def draw_start(gap, group, *, targets, pairs, seed, cheap_known=False):
+@dataclass(frozen=True)
+class CampaignStep:
+    """A checkpoint: the budget and what was spent of it; mean absolute error, mean predicted std
+    (eV) and coverage of central 95 % intervals at the targets; labels bought so far per fidelity,
+    those of the targets apart."""
+
+    budget: float
+    spent: float
+    mae: float
+    std: float
+    coverage: float
+    bought: tuple[int, ...]
+    bought_at_targets: tuple[int, ...]
+
+
+def draw_start(
+    gap: npt.ArrayLike,
+    group: npt.ArrayLike,
+    *,
+    targets: int,
+    pairs: int,
+    seed: int,
+    cheap_known: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
     """Targets (n,) bool and owned labels (n, L) bool of a campaign on gaps (n, L), NaN = none.
 
     The targets are about `targets` crystals with the highest fidelity, whole groups (n,) of equal
@@ -53,14 +79,24 @@ def draw_start(gap, group, *, targets, pairs, seed, cheap_known=False):
     return chosen, owned
 
 
-def run_campaign(*, x, gap, target, owned, cost, rule, budgets, seed, noise=None):
+def run_campaign(
+    *,
+    x: npt.ArrayLike,
+    gap: npt.ArrayLike,
+    target: npt.ArrayLike,
+    owned: npt.ArrayLike,
+    cost: npt.ArrayLike,
+    rule: str,
+    budgets: npt.ArrayLike,
+    seed: int,
+    noise: list[float | None] | None = None,
+) -> list[CampaignStep]:
     """Spend up to each of `budgets` (rising, on top of what is owned) and judge the targets.
 
     x (n, d) features, gap (n, L) in eV from the lowest to the highest fidelity with NaN where a
     crystal has none, target (n,) bool, owned (n, L) bool, cost (L,), noise: as `fit_cokriging`.
-    Returns a list of dicts, the start included: budget, spent, mae (eV), std (mean predicted),
-    coverage (of central 95 % intervals), bought (per fidelity, targets' own apart). Raises
-    InputError for an unknown rule or a target whose highest fidelity is owned.
+    The start is the first step. Raises InputError for an unknown rule or a target whose highest
+    fidelity is owned.
     """
     x, gap = np.asarray(x, dtype=float), np.asarray(gap, dtype=float)
     target, owned = np.asarray(target, dtype=bool), np.array(owned, dtype=bool)
@@ -77,7 +113,7 @@ def run_campaign(*, x, gap, target, owned, cost, rule, budgets, seed, noise=None
         raise InputError(f"budgets {budgets[1:]} must rise above 0 and need {levels} costs")
     generator = np.random.default_rng([seed, 6])
     queue = _queue(rule, gap, target, generator) if rule in BASELINES else None
-    start, spent, model, found = owned.copy(), 0.0, None, []
+    start, spent, model, steps = owned.copy(), 0.0, None, []
     for budget in budgets:
         if budget:
             left = budget - spent
@@ -96,18 +132,18 @@ def run_campaign(*, x, gap, target, owned, cost, rule, budgets, seed, noise=None
         mean, std = model.predict(x[target], noiseless=False)
         error = np.abs(mean - gap[target, -1])
         new = owned & ~start
-        found.append(
-            {
-                "budget": float(budget),
-                "spent": float(spent),
-                "mae": float(error.mean()),
-                "std": float(std.mean()),
-                "coverage": float((error <= 1.959963984540054 * std).mean()),
-                "bought": new[~target].sum(axis=0).tolist(),
-                "bought_at_targets": new[target].sum(axis=0).tolist(),
-            }
+        steps.append(
+            CampaignStep(
+                budget=float(budget),
+                spent=float(spent),
+                mae=float(error.mean()),
+                std=float(std.mean()),
+                coverage=float((error <= 1.959963984540054 * std).mean()),
+                bought=tuple(new[~target].sum(axis=0).tolist()),
+                bought_at_targets=tuple(new[target].sum(axis=0).tolist()),
+            )
         )
-    return found
+    return steps
 
 
 def _buyable(gap, target, owned):
@@ -149,7 +185,7 @@ def _designed(model, x, gap, target, owned, cost, rule, left):
     top = np.zeros(gap.shape, dtype=bool)
     top[target, -1] = True
     crystal, level = np.nonzero(np.isfinite(gap) | top)
-    covariance, noise = prior_covariance(model, x[crystal], level)
+    covariance, noise = model.prior_covariance(x[crystal], level)
     have = owned[crystal, level]
     aim = target[crystal] & (level == levels - 1)
     available = _buyable(gap, target, owned)[crystal, level]

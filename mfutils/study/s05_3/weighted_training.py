@@ -12,27 +12,66 @@ plain, for `mfutils.compendium.sweep.run`.
 """
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mfutils.errors import InputError
 from mfutils.networks.architectures import build_model
 from mfutils.networks.labels import Labels, TargetScaler
 from mfutils.networks.training import Settings, fit
-from mfutils.study.s04_2.job import GRAPHS, TRAINING, problem
+from mfutils.study.s04_2.job import GRAPHS, STRATEGY_TRAINING, draw_labels
 from mfutils.study.s04_2.partition import SUBSETS
 
-__all__ = ["STOPS", "train_weighted"]
+__all__ = ["STOPS", "WeightedRun", "WeightedStep", "train_weighted"]
 
 STOPS = ("own", "clean")
-_SETTINGS = {**TRAINING["cgcnn"], "optimizer": "adam", "schedule": "constant"}
+_SETTINGS = {**STRATEGY_TRAINING["cgcnn"], "optimizer": "adam", "schedule": "constant"}
 _SETTINGS |= {"epochs": 60, "patience": 10}
 
 
+@dataclass(frozen=True)
+class WeightedStep:
+    """One training: the subsets with weight, how many labels trained and how many equally weighted
+    ones would be as good (effective, by the variance of a mean), epochs; errors in eV on the kept
+    labels of D and, as mean absolute error and bias, on the scored rows."""
+
+    step: int
+    subsets: str
+    trained: int
+    effective: float
+    epochs: int
+    clean_mae: float
+    mae: float
+    bias: float
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedRun:
+    """The steps; of the last one prediction (n,) and descriptor (n, d) for the training rows and
+    error (m,) on the scored rows, all in eV; cpu seconds."""
+
+    steps: list[WeightedStep]
+    prediction: np.ndarray
+    descriptor: np.ndarray
+    error: np.ndarray
+    cpu: float
+
+
 def train_weighted(
-    *, dataset, size, seed, labels, weights, stop="own", member=0, network=None, training=None,
-    scored=None,
-):  # fmt: skip
+    *,
+    dataset: str,
+    size: int,
+    seed: int,
+    labels: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    stop: str = "own",
+    member: int = 0,
+    network: dict | None = None,
+    training: dict | None = None,
+    scored: int | None = None,
+) -> WeightedRun:
     """Train a CGCNN on `labels` (n,) of the partition of size and seed, step by step.
 
     weights: (steps, n), at least 0; labels kept for early stopping never train, whatever their
@@ -41,13 +80,11 @@ def train_weighted(
     training labels of D. network and training override the model's options and those of
     `mfutils.networks.training.Settings`.
 
-    Returns a dict: steps, one dict each (trained, effective: the number of equally weighted labels
-    with the same variance of a mean, epochs, clean_mae on the kept labels of D, mae and bias on
-    the scored rows, all in eV); of the last step prediction (n,), descriptor (n, d), error (m,);
-    and cpu seconds. Raises InputError for weights that do not fit the labels or leave a step with
-    fewer than two of them, and for labels of D that are not the truth.
+    Raises InputError for weights that do not fit the labels or leave a step with fewer than two of
+    them, and for labels of D that are not the truth.
     """
-    data, partition, true, judged, truth = problem(dataset, size, seed, scored=scored)
+    draw = draw_labels(dataset, size, seed, scored=scored)
+    graphs, partition, true = draw.data.graphs, draw.partition, draw.true
     labels, weights = _checked(labels, weights, stop, partition, true)
     clean = partition.members("D", validates=False)
     kept_clean = partition.members("D", validates=True)
@@ -56,7 +93,7 @@ def train_weighted(
     model = build_model("cgcnn", **options)
     scaler = TargetScaler.fit(true[clean])
     start = time.process_time()
-    trained, found = None, []
+    trained, chain = None, []
     for number, weight in enumerate(weights):
         train = (weight > 0) & ~partition.validates
         if train.sum() < 2:
@@ -68,32 +105,32 @@ def train_weighted(
         halt = kept_clean if stop == "clean" else partition.members(used, validates=True)
         even = (weight[train] == weight[train][0]).all()
         trained = fit(
-            model, data.graphs,
+            model, graphs,
             Labels(partition.rows[train], labels[train], weight=None if even else weight[train]),
             Labels(partition.rows[halt], labels[halt]),
             settings=settings, scaler=scaler, target="gap", unit="eV", progress=False,
         )  # fmt: skip
-        error = trained.predict(data.graphs, judged) - truth
-        rest = trained.predict(data.graphs, partition.rows[kept_clean]) - true[kept_clean]
-        found.append(
-            {
-                "step": number,
-                "subsets": used,
-                "trained": int(train.sum()),
-                "effective": float(weight[train].sum() ** 2 / np.square(weight[train]).sum()),
-                "epochs": len(trained.history["train_loss"]),
-                "clean_mae": float(np.abs(rest).mean()),
-                "mae": float(np.abs(error).mean()),
-                "bias": float(error.mean()),
-            }
+        error = trained.predict(graphs, draw.scored) - draw.truth
+        rest = trained.predict(graphs, partition.rows[kept_clean]) - true[kept_clean]
+        chain.append(
+            WeightedStep(
+                step=number,
+                subsets=used,
+                trained=int(train.sum()),
+                effective=float(weight[train].sum() ** 2 / np.square(weight[train]).sum()),
+                epochs=len(trained.history["train_loss"]),
+                clean_mae=float(np.abs(rest).mean()),
+                mae=float(np.abs(error).mean()),
+                bias=float(error.mean()),
+            )
         )
-    return {
-        "steps": found,
-        "prediction": trained.predict(data.graphs, partition.rows),
-        "descriptor": trained.descriptor(data.graphs, partition.rows).astype(np.float32),
-        "error": error.astype(np.float32),
-        "cpu": time.process_time() - start,
-    }
+    return WeightedRun(
+        steps=chain,
+        prediction=trained.predict(graphs, partition.rows),
+        descriptor=trained.descriptor(graphs, partition.rows).astype(np.float32),
+        error=error.astype(np.float32),
+        cpu=time.process_time() - start,
+    )
 
 
 def _checked(labels, weights, stop, partition, true):

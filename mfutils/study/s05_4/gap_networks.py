@@ -14,6 +14,7 @@ import torch
 from mfutils.errors import InputError
 from mfutils.networks.cgcnn import CGCNN
 from mfutils.networks.labels import Labels, TargetScaler
+from mfutils.networks.state import load_state, state_arrays
 from mfutils.networks.trained_model import TrainedModel
 from mfutils.networks.training import Settings, fit
 from mfutils.study import gap_graphs
@@ -71,7 +72,7 @@ def pretrain(
     with torch.no_grad():
         network.fidelity.weight[-1] = network.fidelity.weight[-2]
     return Pretrained(
-        {name: value.numpy().copy() for name, value in network.state_dict().items()},
+        state_arrays(network),
         dict(network.config),
         (trained.scaler.mean, trained.scaler.std),
         {f: trained.predict(data.graphs, fidelity=f).astype(np.float32) for f in fidelities},
@@ -90,12 +91,8 @@ def fine_tune(
     rows, predict = np.asarray(rows, dtype=np.int64), np.asarray(predict, dtype=np.int64)
     if np.intersect1d(rows, predict).size:
         raise InputError("some crystals are trained on and predicted; keep them apart")
-    try:
-        model, scaler = CGCNN(**network.config), TargetScaler(*network.scaler)
-        model.load_state_dict({n: torch.from_numpy(v.copy()) for n, v in network.state.items()})
-    except (TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"not a network of `pretrain` ({reason}); pass its result") from error
+    model, scaler = CGCNN(**network.config), TargetScaler(*network.scaler)
+    load_state(model, network.state)
     data = gap_graphs.load(dataset, cutoff=model.cutoff, max_neighbors=model.max_neighbors)
     settings = Settings(**{**FINE_TUNING, "seed": seed, **(training or {})})
     fit(

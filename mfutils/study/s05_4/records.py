@@ -8,14 +8,13 @@ records of the very compositions.
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from mfutils.crystals import gap_features
 from mfutils.crystals.formulas import composition_key
-from mfutils.datasets import bandgap, originals
+from mfutils.datasets import bandgap, originals, registry
 from mfutils.errors import InputError
 from mfutils.networks.atom_features import atom_features
 from mfutils.uncertainty.groups import group_folds
@@ -124,7 +123,7 @@ class Deal:
         return np.random.default_rng([self.seed, stream]).permutation(count) < share * count
 
 
-@lru_cache(maxsize=2)
+@registry.remembered(maxsize=2)
 def load(name="auto", *, hidden=0.5, seed=0):
     """The Records of a data set of `mfutils.datasets.bandgap`.
 

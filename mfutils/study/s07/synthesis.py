@@ -22,13 +22,15 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import numpy.typing as npt
+from scipy import constants, sparse
 
 from mfutils.errors import InputError
 from mfutils.screening.markov import Process
-from mfutils.screening.voltages import BOLTZMANN
 
 __all__ = ["Furnace", "Grid", "Kinetics", "best_schedule", "build_process", "follow"]
+
+_BOLTZMANN = constants.value("Boltzmann constant in eV/K")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +52,12 @@ class Kinetics:
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} is {value!r}; expected a finite number > 0")
 
-    def rates(self, temperature):
+    def rates(self, temperature: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(nuclei per um3 and hour, um per hour, loss per hour) at temperatures of any shape."""
         temperature = np.asarray(temperature, dtype=float)
         if not (temperature > 0).all():
             raise InputError(f"temperature {temperature.min():g} K; expected a number > 0")
-        energy = BOLTZMANN * temperature
+        energy = _BOLTZMANN * temperature
         under = np.clip(1 - temperature / self.decomposition, 1e-6, None)
         nucleation = self.nucleation * np.exp(-self.nucleation_barrier / energy)
         nucleation = nucleation * np.exp(-self.nucleus_work / (energy * under**2))
@@ -63,7 +65,9 @@ class Kinetics:
         growth = self.growth * np.exp(-self.growth_barrier / energy) * drive
         return nucleation, growth, self.loss * np.exp(-self.loss_barrier / energy)
 
-    def hold(self, state, temperature, hours, *, steps=16):
+    def hold(
+        self, state: npt.ArrayLike, temperature: npt.ArrayLike, hours: float, *, steps: int = 16
+    ) -> np.ndarray:
         """States (n, 3) of (log10 N, u, z) after `hours` at a temperature, a number or (n,).
 
         Heun's method in `steps` steps; z is exact.
@@ -109,17 +113,19 @@ class Furnace:
             raise InputError("expected hours > 0, scatter and fresh >= 0 and spill in [0, 1)")
 
     @property
-    def actions(self):
+    def actions(self) -> tuple[str, ...]:
         """Names of the actions, in the order of their numbers."""
         return (*(f"{t:g} K" for t in self.temperatures), "grind", "stop")
 
-    def outcome(self, state):
+    def outcome(self, state: npt.ArrayLike) -> np.ndarray:
         """What a run earns that is stopped in states (n, 3)."""
         state = np.asarray(state, dtype=float)
         kept = np.exp(-state[..., 2])
         return -np.expm1(-(state[..., 1] ** 3)) * kept - self.impurity * (1 - kept)
 
-    def after(self, state, action, kinetics, *, deviation=0.0):
+    def after(
+        self, state: npt.ArrayLike, action: int, kinetics: Kinetics, *, deviation: float = 0.0
+    ) -> tuple[np.ndarray, float]:
         """(next states, reward) of an action number that is not the last, "stop"."""
         if action < len(self.temperatures):
             temperature = self.temperatures[action] + deviation
@@ -144,16 +150,16 @@ class Grid:
                 raise InputError(f"{name} is {low, high, count}; expected low < high, count >= 2")
 
     @property
-    def axes(self):
+    def axes(self) -> tuple[np.ndarray, ...]:
         """The three arrays of grid points."""
         return tuple(np.linspace(*axis) for axis in (self.nuclei, self.extent, self.loss))
 
     @property
-    def states(self):
+    def states(self) -> np.ndarray:
         """All states (n, 3), the last axis fastest; number 0 is the start."""
         return np.array(list(itertools.product(*self.axes)))
 
-    def corners(self, state):
+    def corners(self, state: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """(numbers, weights), both (n, 8), of the grid points around states (n, 3).
 
         States outside are moved to the edge.
@@ -176,7 +182,9 @@ class Grid:
 _SCATTER = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
 
 
-def build_process(kinetics, furnace, grid, *, discount=0.99):
+def build_process(
+    kinetics: Kinetics, furnace: Furnace, grid: Grid, *, discount: float = 0.99
+) -> Process:
     """The finite Process of a furnace on a grid; its last state is the end of a run."""
     states = grid.states
     n, k = len(states), len(furnace.actions)
@@ -207,7 +215,10 @@ def build_process(kinetics, furnace, grid, *, discount=0.99):
     return Process(transition, reward, discount, n)
 
 
-def follow(q, kinetics, furnace, grid, *, limit=40, seed=None):
+def follow(
+    q: np.ndarray, kinetics: Kinetics, furnace: Furnace, grid: Grid, *, limit: int = 40,
+    seed: int | None = None,
+) -> tuple[np.ndarray, list[int], float]:  # fmt: skip
     """Run the simulator, off the grid, under action values q (n + 1, k) interpolated in between.
 
     Returns (states (t + 1, 3), actions (t,), earned): earned is not discounted. The furnace
@@ -232,7 +243,9 @@ def follow(q, kinetics, furnace, grid, *, limit=40, seed=None):
     raise AssertionError("unreachable")
 
 
-def best_schedule(kinetics, furnace, grid, *, length, isothermal=False):
+def best_schedule(
+    kinetics: Kinetics, furnace: Furnace, grid: Grid, *, length: int, isothermal: bool = False
+) -> tuple[float, tuple[int, ...]]:
     """The best fixed list of at most `length` actions before "stop", by trying every one.
 
     Without scatter of the temperature. Returns (earned, actions). isothermal allows one action

@@ -10,12 +10,15 @@ it can then be
 - from scratch: not used at all.
 
 No crystal of the small set, and no other crystal of the same formula, may be in the large one.
-Arguments and results are plain, so that `sweep.run` can store a run and find it again.
+Arguments are plain, so that `sweep.run` can store a run and find it again.
 """
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.linear_model import RidgeCV
 
@@ -23,27 +26,63 @@ from mfutils.errors import InputError
 from mfutils.gp.descriptor_gp import fit_descriptor_gp
 from mfutils.networks.architectures import build_model
 from mfutils.networks.labels import Labels, TargetScaler
+from mfutils.networks.state import load_state, state_arrays
 from mfutils.networks.trained_model import TrainedModel
 from mfutils.networks.training import Settings, fit
 from mfutils.study import gap_graphs
 
-__all__ = ["MODES", "TRAINING", "adapt", "disjoint_rows", "pretrain", "split", "target_values"]
+__all__ = [
+    "MODES",
+    "TRANSFER_TRAINING",
+    "PretrainedEncoder",
+    "TransferRun",
+    "disjoint_rows",
+    "fit_scarce_property",
+    "pretrain_property_encoder",
+    "split_formulas",
+    "target_values",
+]
 
 MODES = ("scratch", "fine-tuned", "frozen", "frozen-gp")
 ARCHITECTURE = "cgcnn"
 MODEL = {"cutoff": 8.0, "max_neighbors": 12}
-TRAINING = {
+TRANSFER_TRAINING = {
     "optimizer": "adam", "schedule": "cosine", "warmup": 0.1, "batch_size": 64,
     "learning_rate": 3e-3,
 }  # fmt: skip
 _RIDGE = np.logspace(-3, 4, 15)  # penalties to choose from, on standardised descriptors
 
 
+@dataclass(frozen=True, eq=False)
+class PretrainedEncoder:
+    """A network trained on a plentiful property: config and state (weights by name), arguments of
+    `fit_scarce_property`; validation_mae in the unit of the property and spread, its mean absolute
+    deviation from the median; cpu_seconds."""
+
+    config: dict
+    state: dict[str, np.ndarray]
+    validation_mae: float
+    spread: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class TransferRun:
+    """predicted and true (k,) of the test in the unit of the property, their mae, cpu_seconds and
+    drift, the relative change of the encoder's weights (0 unless fine-tuned)."""
+
+    predicted: np.ndarray
+    true: np.ndarray
+    mae: float
+    cpu_seconds: float
+    drift: float
+
+
 def _data(dataset):
     return gap_graphs.load(dataset, **MODEL)
 
 
-def target_values(dataset, name):
+def target_values(dataset: str, name: str) -> np.ndarray:
     """Values (m,) of a column for every graph, NaN where unknown; "log10 NAME" takes logarithms.
 
     Raises InputError for an unknown column, or a logarithm of a number that is not positive.
@@ -64,7 +103,7 @@ def target_values(dataset, name):
     return np.log10(values)
 
 
-def disjoint_rows(dataset, source, targets):
+def disjoint_rows(dataset: str, source: str, targets: Sequence[str]) -> np.ndarray:
     """Rows with the property `source` whose formula no crystal with one of `targets` shares."""
     table = _data(dataset).table
     has = np.zeros(len(table), dtype=bool)
@@ -78,7 +117,9 @@ def disjoint_rows(dataset, source, targets):
     return rows
 
 
-def split(dataset, target, *, test, seed):
+def split_formulas(
+    dataset: str, target: str, *, test: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(training order, test rows): whole formulas go to either side; take the first n to train.
 
     test is the number of test rows, reached as nearly as whole formulas allow.
@@ -105,36 +146,41 @@ def _parts(rows, values, generator, share=0.15):
     return Labels(rows[cut:], values[rows[cut:]]), Labels(rows[:cut], values[rows[:cut]])
 
 
-def pretrain(*, dataset, source, rows, seed, training=None, model=None):
-    """Train an encoder on the property `source` of graphs `rows` (n,).
-
-    Returns a dict: encoder (config and arrays, an argument of `adapt`), validation_mae in the
-    unit of the property, spread (its mean absolute deviation from the median), cpu_seconds.
-    """
+def pretrain_property_encoder(
+    *,
+    dataset: str,
+    source: str,
+    rows: npt.ArrayLike,
+    seed: int,
+    training: dict | None = None,
+    model: dict | None = None,
+) -> PretrainedEncoder:
+    """Train an encoder on the property `source` of graphs `rows` (n,)."""
     values, data = target_values(dataset, source), _data(dataset)
     train, validation = _parts(rows, values, np.random.default_rng(seed))
     network = build_model(ARCHITECTURE, **{**MODEL, "seed": seed, **(model or {})})
-    settings = Settings(**{**TRAINING, "epochs": 20, "seed": seed, **(training or {})})
+    settings = Settings(**{**TRANSFER_TRAINING, "epochs": 20, "seed": seed, **(training or {})})
     start = time.process_time()
     trained = fit(network, data.graphs, train, validation, settings=settings, progress=False)
-    state = {name: value.numpy().copy() for name, value in network.state_dict().items()}
-    return {
-        "encoder": {"config": {**network.config, "fidelities": []}, "state": state},
-        "validation_mae": trained.validation_mae,
-        "spread": float(np.abs(validation.target - np.median(validation.target)).mean()),
-        "cpu_seconds": time.process_time() - start,
-    }
+    return PretrainedEncoder(
+        config={**network.config, "fidelities": []},
+        state=state_arrays(network),
+        validation_mae=trained.validation_mae,
+        spread=float(np.abs(validation.target - np.median(validation.target)).mean()),
+        cpu_seconds=time.process_time() - start,
+    )
 
 
-def _network(encoder):
-    """A network with the weights of `pretrain`; raises InputError when they do not fit."""
+def _network(config, state):
+    """A network with the weights of an encoder; raises InputError when they do not fit."""
     try:
-        network = build_model(ARCHITECTURE, **encoder["config"])
-        state = {name: torch.from_numpy(value.copy()) for name, value in encoder["state"].items()}
-        network.load_state_dict(state)
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        network = build_model(ARCHITECTURE, **config)
+        load_state(network, state)
+    except (KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise InputError(f"not an encoder of `pretrain` ({reason}); pass its entry") from error
+        raise InputError(
+            f"not an encoder of `pretrain_property_encoder` ({reason}); pass its config and state"
+        ) from error
     return network
 
 
@@ -148,18 +194,29 @@ def _ridge(network, graphs, train):
     return weights, float(fitted.intercept_ - weights @ mean)
 
 
-def adapt(
-    *, dataset, target, train, test, mode, seed, encoder=None, training=None, model=None
-):  # fmt: skip
-    """Fit the property `target` on graphs `train` (n,), in one of MODES, and predict `test`.
+def fit_scarce_property(
+    *,
+    dataset: str,
+    target: str,
+    train: npt.ArrayLike,
+    test: npt.ArrayLike,
+    mode: str,
+    seed: int,
+    config: dict | None = None,
+    state: dict[str, np.ndarray] | None = None,
+    training: dict | None = None,
+    model: dict | None = None,
+) -> TransferRun:
+    """Fit the property `target` on graphs `train` (n,), in one of MODES, and predict `test` (k,).
 
-    Returns a dict: predicted and true (k,) in the unit of the property, mae, cpu_seconds, and
-    drift, the relative change of the encoder's weights (0 unless fine-tuned).
+    config and state are those of a `PretrainedEncoder`, for every mode but "scratch". Raises
+    InputError for an unknown mode, an encoder that is missing or does not belong, or graphs that
+    train and test.
     """
     if mode not in MODES:
         raise InputError(f"mode is {mode!r}; expected one of {', '.join(MODES)}")
-    if (encoder is None) != (mode == "scratch"):
-        raise InputError(f"mode {mode!r} {'needs an' if encoder is None else 'takes no'} encoder")
+    if (state is None) != (mode == "scratch"):
+        raise InputError(f"mode {mode!r} {'needs an' if state is None else 'takes no'} encoder")
     values, data = target_values(dataset, target), _data(dataset)
     train, test = np.asarray(train, dtype=np.int64), np.asarray(test, dtype=np.int64)
     if np.intersect1d(train, test).size:
@@ -170,7 +227,7 @@ def adapt(
     if mode == "scratch":
         network = build_model(ARCHITECTURE, **{**MODEL, "seed": seed, **(model or {})})
     else:
-        network = _network(encoder)
+        network = _network(config, state)
     if mode == "frozen-gp":
         bare = TrainedModel(network.eval(), TargetScaler())
         process = fit_descriptor_gp(bare.descriptor(data.graphs, train), values[train], seed=seed)
@@ -187,7 +244,7 @@ def adapt(
     if mode == "frozen":
         trained = TrainedModel(network.eval(), scaler)
     else:
-        settings = Settings(**{**TRAINING, "epochs": 60, "seed": seed, **(training or {})})
+        settings = Settings(**{**TRANSFER_TRAINING, "epochs": 60, "seed": seed, **(training or {})})
         before = _encoder_weights(network)
         trained = fit(network, data.graphs, fitting, validation, settings=settings, progress=False)
         if mode == "fine-tuned":
@@ -197,13 +254,13 @@ def adapt(
 
 
 def _result(predicted, true, start, drift):
-    return {
-        "predicted": predicted,
-        "true": true,
-        "mae": float(np.abs(predicted - true).mean()),
-        "cpu_seconds": time.process_time() - start,
-        "drift": drift,
-    }
+    return TransferRun(
+        predicted=predicted,
+        true=true,
+        mae=float(np.abs(predicted - true).mean()),
+        cpu_seconds=time.process_time() - start,
+        drift=drift,
+    )
 
 
 def _encoder_weights(network):

@@ -5,10 +5,15 @@ as it comes. "stated" adds what its numbers say: a tree grown to the end (traini
 forest of such trees; support vectors on standardised inputs, without which they would fall far
 behind gradient boosting; and an XGBoost that is held back (training MAE four fifths of the test
 MAE). "tuned" draws settings from wide ranges and takes the best in a cross-validation inside the
-training part, so that no test crystal is seen.
+training part, so that no test crystal is seen. `classical_run` is one fit on one split of the
+networks.
 """
 
+import time
+from dataclasses import dataclass
+
 import numpy as np
+from sklearn.base import RegressorMixin
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -17,17 +22,68 @@ from sklearn.svm import SVR
 from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBRegressor
 
+from mfutils.crystals import shells
+from mfutils.datasets import registry
 from mfutils.errors import InputError
+from mfutils.study.s09 import moduli
 
-__all__ = ["MODELS", "SETTINGS", "candidates", "fit", "make"]
+__all__ = [
+    "FEATURES",
+    "MODELS",
+    "SETTINGS",
+    "ClassicalRun",
+    "candidates",
+    "classical_run",
+    "fit",
+    "make",
+]
 
 # In the order of Table S1
 MODELS = ("random forest", "xgboost", "svr", "gradient boosting", "decision tree")
 SETTINGS = ("default", "stated", "tuned")
+FEATURES = {"six": shells.six, "strong": shells.strong}
 _STATED = {"xgboost": {"learning_rate": 0.1, "max_depth": 4}}
 
 
-def make(name, setting="default", *, seed=0, **parameters):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClassicalRun(moduli.Predictions):
+    """Predictions of one classical model; parameters are the tuned ones."""
+
+    parameters: dict[str, float]
+
+
+def classical_run(
+    *, dataset: str, property: str, name: str, setting: str = "default", features: str = "six",
+    fold: int, folds: int = 10, split_seed: int = 0, grouped: bool = False,
+    train_size: int | None = None, seed: int = 0, count: int = 12,
+) -> ClassicalRun:  # fmt: skip
+    """Fit one classical model on one split of `moduli.split_rows`, on one of FEATURES."""
+    data = moduli.load_moduli(dataset, property)
+    x, y = _inputs(dataset, property, features), data.target
+    parts = moduli.split_rows(
+        data, fold, folds=folds, seed=split_seed, grouped=grouped, train_size=train_size
+    )
+    rows = dict(zip(moduli.PARTS, parts, strict=True))
+    start = time.process_time()
+    train = rows["train"]
+    model, parameters = fit(name, setting, x[train], y[train], seed=seed, count=count)
+    seconds = time.process_time() - start
+    return ClassicalRun(
+        rows=rows,
+        predicted={part: np.asarray(model.predict(x[r]), dtype=float) for part, r in rows.items()},
+        cpu_seconds=seconds,
+        parameters=parameters,
+    )
+
+
+@registry.remembered(maxsize=4)
+def _inputs(dataset, property, features):
+    return FEATURES[features](moduli.load_moduli(dataset, property).table).to_numpy(float)
+
+
+def make(
+    name: str, setting: str = "default", *, seed: int = 0, **parameters: float
+) -> RegressorMixin:
     """A fresh regressor of MODELS; parameters override those of the setting.
 
     Of "svr", setting "default" works on raw inputs, the others on standardised ones.
@@ -50,14 +106,17 @@ def make(name, setting="default", *, seed=0, **parameters):
     return vectors if setting == "default" else make_pipeline(StandardScaler(), vectors)
 
 
-def candidates(name, count, *, features, seed=0):
+def candidates(name: str, count: int, *, features: int, seed: int = 0) -> list[dict[str, float]]:
     """`count` settings (dicts) of a model for `features` inputs; the first is the library's own."""
     rng = np.random.default_rng(seed)
     draw = _DRAWS[name]
     return [{}, *(draw(rng, features) for _ in range(count - 1))][:count]
 
 
-def fit(name, setting, x, y, *, seed=0, count=12, folds=3):
+def fit(
+    name: str, setting: str, x: np.ndarray, y: np.ndarray, *, seed: int = 0, count: int = 12,
+    folds: int = 3,
+) -> tuple[RegressorMixin, dict[str, float]]:  # fmt: skip
     """(fitted model, its parameters) for x (n, d), y (n,).
 
     count settings compete in `folds`-fold cross-validation (mean absolute error) when setting

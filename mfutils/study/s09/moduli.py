@@ -10,25 +10,29 @@ once; `grouped` keeps the polymorphs of a composition on one side.
 
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+import spglib
 
-from mfutils.datasets import elastic, matbench
+from mfutils.datasets import elastic, matbench, registry
 from mfutils.errors import InputError
 
 __all__ = [
     "CRYSTAL_SYSTEMS",
+    "PARTS",
     "PROPERTIES",
     "ModuliSet",
+    "Predictions",
     "crystal_system",
-    "load",
+    "load_moduli",
     "screen",
     "smallest_stiffness",
-    "split",
+    "split_rows",
 ]
 
+# In the order of `split_rows`
+PARTS = ("train", "validation", "test")
 # property -> column of the embedded table, and the Matbench task
 PROPERTIES = {"shear": ("shear_modulus", "log_gvrh"), "bulk": ("bulk_modulus", "log_kvrh")}
 CRYSTAL_SYSTEMS = (
@@ -50,13 +54,25 @@ class ModuliSet:
     table: pd.DataFrame
     left_out: pd.DataFrame
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.table)
 
     @property
-    def target(self):
+    def target(self) -> np.ndarray:
         """log10 of the modulus in GPa, (n,)."""
         return self.table["log_modulus"].to_numpy(float)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Predictions:
+    """What one trained model says of each of PARTS: row numbers and log10 GPa, (n,) by part.
+
+    cpu_seconds is what the training took.
+    """
+
+    rows: dict[str, np.ndarray]
+    predicted: dict[str, np.ndarray]
+    cpu_seconds: float
 
 
 def crystal_system(spacegroup: int) -> str:
@@ -93,8 +109,8 @@ def screen(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, pd.DataFrame]:
     rows = zip(frame[column], frame["spacegroup"], tensors, strict=True)
     reasons = [_reason(column, *row) for row in rows]
     keep = np.array([reason == "" for reason in reasons], dtype=bool)
-    out = frame.loc[~keep, ["material_id", "formula"]].reset_index(drop=True)
-    return keep, out.assign(reason=[reason for reason in reasons if reason])
+    left_out = frame.loc[~keep, ["material_id", "formula"]].reset_index(drop=True)
+    return keep, left_out.assign(reason=[reason for reason in reasons if reason])
 
 
 def _reason(column, modulus, spacegroup, tensor):
@@ -113,8 +129,8 @@ def _reason(column, modulus, spacegroup, tensor):
     return ""
 
 
-@lru_cache(maxsize=4)
-def load(dataset: str = "open", property: str = "shear") -> ModuliSet:
+@registry.remembered(maxsize=4)
+def load_moduli(dataset: str = "open", property: str = "shear") -> ModuliSet:
     """The ModuliSet of "open" (embedded crystals) or "matbench" (files in the data directory)."""
     if property not in PROPERTIES:
         raise InputError(f"no property {property!r}; expected {' or '.join(PROPERTIES)}")
@@ -142,16 +158,17 @@ def load(dataset: str = "open", property: str = "shear") -> ModuliSet:
 
 def _spacegroup(crystal):
     """Number of the space group by spglib, NaN where it finds none."""
-    import spglib
-
     cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # spglib announces how a later version will fail
-        found = spglib.get_symmetry_dataset(cell, symprec=_SYMPREC)
-    return np.nan if found is None else float(found.number)
+        symmetry = spglib.get_symmetry_dataset(cell, symprec=_SYMPREC)
+    return np.nan if symmetry is None else float(symmetry.number)
 
 
-def split(data: ModuliSet, fold: int, *, folds=10, seed=0, grouped=False, train_size=None):
+def split_rows(
+    data: ModuliSet, fold: int, *, folds: int = 10, seed: int = 0, grouped: bool = False,
+    train_size: int | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Row numbers (train, validation, test) of one of `folds` rotations of a permutation.
 
     grouped keeps rows of one formula together. train_size draws that many training rows (the

@@ -9,18 +9,20 @@ with taking l as it is.
 """
 
 import warnings
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from mfutils.crystals import composition
-from mfutils.datasets import elastic
+from mfutils.datasets import elastic, registry
 from mfutils.errors import InputError
 from mfutils.gp.corrections import fit_corrections
 from mfutils.gp.exact import DegenerateFitWarning, fit_gp
 from mfutils.gp.problem import TwoFidelityProblem
 
-__all__ = ["TwoDatabases", "correct", "draw", "load"]
+__all__ = ["Corrected", "TwoDatabases", "correct", "draw_rows", "load_databases"]
 
 _COLUMNS = {
     "shear": ("shear_modulus", "shear_modulus_aflow"),
@@ -34,14 +36,32 @@ class TwoDatabases:
     high and low are log10 GPa, NaN where a database has no value; both holds the rows with both.
     """
 
-    def __init__(self, property, table, x):
+    def __init__(self, property: str, table: pd.DataFrame, x: np.ndarray):
         self.property, self.table, self.x = property, table, x
         self.high, self.low = (np.log10(table[c].to_numpy(float)) for c in _COLUMNS[property])
         self.both = np.flatnonzero(np.isfinite(self.high) & np.isfinite(self.low))
 
 
-@lru_cache(maxsize=2)
-def load(property: str = "bulk") -> TwoDatabases:
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """What corrections say of the tested crystals: all arrays (n,) in log10 GPa, but rows.
+
+    mean and std by method. baselines by name, empty unless the low values of the tested crystals
+    are known: "as it is" (the low value), "shifted" (plus the mean difference at the high points),
+    "line" (a straight line through the high points) and "difference" (plus a Gaussian process of
+    the difference).
+    """
+
+    rows: np.ndarray
+    target: np.ndarray
+    low: np.ndarray
+    mean: dict[str, np.ndarray]
+    std: dict[str, np.ndarray]
+    baselines: dict[str, np.ndarray]
+
+
+@registry.remembered(maxsize=2)
+def load_databases(property: str = "bulk") -> TwoDatabases:
     """The crystals with a modulus in either database, and their standardised features."""
     if property not in _COLUMNS:
         raise InputError(f"no property {property!r}; expected {' or '.join(_COLUMNS)}")
@@ -54,7 +74,9 @@ def load(property: str = "bulk") -> TwoDatabases:
     return TwoDatabases(property, table, (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
 
 
-def draw(data: TwoDatabases, *, high: int, low: int, test: int, seed: int, known: bool):
+def draw_rows(
+    data: TwoDatabases, *, high: int, low: int, test: int, seed: int, known: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row numbers (high, low, test) of one experiment.
 
     high and test are drawn from the crystals with both values and share no formula; low holds
@@ -80,29 +102,28 @@ def draw(data: TwoDatabases, *, high: int, low: int, test: int, seed: int, known
     return chosen, cheap, tested
 
 
-def correct(*, property, high, low, test, seed, known, protocol, methods, draws=8):
-    """Fit corrections of one draw and predict the tested crystals.
-
-    Returns a dict: rows (test,), target and low (test,) in log10 GPa, mean and std by method,
-    and, when known, baselines by name: "as it is" (the low value), "shifted" (plus the mean
-    difference at the high points), "line" (a straight line through the high points) and
-    "difference" (plus a Gaussian process of the difference).
-    """
-    data = load(property)
-    few, many, rows = draw(data, high=high, low=low, test=test, seed=seed, known=known)
+def correct(
+    *, property: str, high: int, low: int, test: int, seed: int, known: bool, protocol: str,
+    methods: Sequence[str], draws: int = 8,
+) -> Corrected:  # fmt: skip
+    """Fit corrections of one draw of `draw_rows` and predict the tested crystals."""
+    data = load_databases(property)
+    few, many, rows = draw_rows(data, high=high, low=low, test=test, seed=seed, known=known)
     problem = TwoFidelityProblem(data.x[few], data.high[few], data.x[many], data.low[many])
     options = {} if protocol == "thesis" else {"draws": draws}
     # Crystals of equal composition and cell size may share all features
     if protocol != "thesis":
         options["replicates"] = "keep"
     fits = fit_corrections(problem, methods, protocol=protocol, **options)
-    result = {"rows": rows, "target": data.high[rows], "low": data.low[rows]}
     predictions = {method: fit.predict(data.x[rows]) for method, fit in fits.items()}
-    result["mean"] = {method: mean for method, (mean, _) in predictions.items()}
-    result["std"] = {method: std for method, (_, std) in predictions.items()}
-    if known:
-        result["baselines"] = _baselines(data, few, rows)
-    return result
+    return Corrected(
+        rows,
+        data.high[rows],
+        data.low[rows],
+        {method: mean for method, (mean, _) in predictions.items()},
+        {method: std for method, (_, std) in predictions.items()},
+        _baselines(data, few, rows) if known else {},
+    )
 
 
 def _baselines(data, few, rows):

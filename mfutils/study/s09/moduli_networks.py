@@ -6,7 +6,7 @@ arguments, and `mfutils.compendium.sweep.run` stores each run, so one network se
 """
 
 import time
-from functools import lru_cache
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from mfutils.networks.labels import Labels
 from mfutils.networks.training import Settings, fit
 from mfutils.study.s09 import moduli
 
-__all__ = ["PRINTED", "network", "survey"]
+__all__ = ["PRINTED", "NetworkRun", "Survey", "network", "survey"]
 
 # Adam, its rate and 30 epochs are printed; the batch size is not
 PRINTED = {
@@ -36,58 +36,89 @@ PRINTED = {
 MODEL = {"cgcnn": {"convolutions": 3, "hidden_layers": 2}, "megnet": {}}
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NetworkRun(moduli.Predictions):
+    """Predictions of one trained network, and how its training went.
+
+    validation_mae in log10 GPa; weights: how many the network has; validation_history (epochs,);
+    gp_mean and gp_std (n,) of the test rows when a process was fitted on its descriptors.
+    """
+
+    validation_mae: float
+    best_epoch: int
+    weights: int
+    validation_history: np.ndarray
+    gp_mean: np.ndarray | None = None
+    gp_std: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """Predicted log10 GPa (m,) of crystals without a tensor; skipped: how many have no graph."""
+
+    material_id: np.ndarray
+    spacegroup: np.ndarray
+    prediction: np.ndarray
+    skipped: int
+
+
 def network(
-    *, dataset, property, fold, folds=10, split_seed=0, grouped=False, train_size=None,
-    architecture="cgcnn", seed=0, select=True, training=None, model=None, gp=False,
-):  # fmt: skip
-    """Train one network on one split of `mfutils.study.s09.moduli.split`.
+    *, dataset: str, property: str, fold: int, folds: int = 10, split_seed: int = 0,
+    grouped: bool = False, train_size: int | None = None, architecture: str = "cgcnn",
+    seed: int = 0, select: bool = True, training: dict | None = None, model: dict | None = None,
+    gp: bool = False,
+) -> NetworkRun:  # fmt: skip
+    """Train one network on one split of `moduli.split_rows`.
 
     select=False keeps the last weights instead of the best validation epoch's. training and
     model override PRINTED and MODEL. gp=True fits a Gaussian process on the descriptors of the
-    training and validation rows. Returns a dict: for each of train, validation and test the row
-    numbers rows_<part> and predictions <part> (log10 GPa); gp_mean, gp_std of the test;
-    validation_mae, best_epoch, parameters (count), cpu_seconds and the validation history.
+    training and validation rows.
     """
     settings = Settings(**{**PRINTED[architecture], "seed": seed, **(training or {})})
     net = build_model(architecture, **{"seed": seed, **MODEL[architecture], **(model or {})})
-    data = moduli.load(dataset, property)
+    data = moduli.load_moduli(dataset, property)
     graphs = _graphs(dataset, property, net.cutoff, net.max_neighbors)
-    parts = moduli.split(
+    parts = moduli.split_rows(
         data, fold, folds=folds, seed=split_seed, grouped=grouped, train_size=train_size
     )
-    train, validation, _ = (Labels(rows, data.target[rows]) for rows in parts)
+    rows = dict(zip(moduli.PARTS, parts, strict=True))
+    train, validation, _ = (Labels(part, data.target[part]) for part in parts)
     start = time.process_time()
     trained = fit(
         net, graphs, train, validation if select else None,
         settings=settings, target=f"log10 {property} modulus", unit="log10 GPa", progress=False,
     )  # fmt: skip
-    result = {"cpu_seconds": time.process_time() - start}
-    for name, rows in zip(("train", "validation", "test"), parts, strict=True):
-        result |= {f"rows_{name}": rows, name: trained.predict(graphs, rows)}
+    seconds = time.process_time() - start
+    predicted = {part: trained.predict(graphs, r) for part, r in rows.items()}
+    gp_mean = gp_std = None
     if gp:
         drawn = np.concatenate(parts[:2])
         process = fit_descriptor_gp(trained.descriptor(graphs, drawn), data.target[drawn])
-        result["gp_mean"], result["gp_std"] = process.predict(trained.descriptor(graphs, parts[2]))
-    return result | {
-        "validation_mae": float(
-            np.abs(result["validation"] - data.target[result["rows_validation"]]).mean()
+        gp_mean, gp_std = process.predict(trained.descriptor(graphs, rows["test"]))
+    return NetworkRun(
+        rows=rows,
+        predicted=predicted,
+        cpu_seconds=seconds,
+        validation_mae=float(
+            np.abs(predicted["validation"] - data.target[rows["validation"]]).mean()
         ),
-        "best_epoch": trained.best_epoch,
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "history": np.array(trained.history["validation_mae"]),
-    }
+        best_epoch=trained.best_epoch,
+        weights=sum(p.numel() for p in net.parameters()),
+        validation_history=np.array(trained.history["validation_mae"]),
+        gp_mean=gp_mean,
+        gp_std=gp_std,
+    )
 
 
-def survey(*, property, seed=0, training=None):
+def survey(*, property: str, seed: int = 0, training: dict | None = None) -> Survey:
     """Predict log10 moduli of the embedded crystals that have no tensor, by one CGCNN.
 
-    Nine tenths of the embedded moduli train, one tenth validates. Returns a dict of material_id,
-    spacegroup and prediction (m,), and of skipped (ids without a graph).
+    Nine tenths of the embedded moduli train, one tenth validates.
     """
     settings = Settings(**{**PRINTED["cgcnn"], "seed": seed, **(training or {})})
     net = build_model("cgcnn", seed=seed, **MODEL["cgcnn"])
-    data = moduli.load("open", property)
-    train, validation, test = moduli.split(data, 0, seed=seed)
+    data = moduli.load_moduli("open", property)
+    train, validation, test = moduli.split_rows(data, 0, seed=seed)
     train = np.concatenate([train, test])
     trained = fit(
         net, _graphs("open", property, net.cutoff, net.max_neighbors),
@@ -101,18 +132,20 @@ def survey(*, property, seed=0, training=None):
     known = np.isin(graphs.rows, np.flatnonzero(_has_features(table)))
     rows = np.flatnonzero(known)
     kept = table.iloc[graphs.rows[rows]]
-    return {
-        "material_id": kept["material_id"].to_numpy(str),
-        "spacegroup": kept["spacegroup"].to_numpy(int),
-        "prediction": trained.predict(graphs, rows),
-        "skipped": len(table) - len(kept),
-    }
+    return Survey(
+        kept["material_id"].to_numpy(str),
+        kept["spacegroup"].to_numpy(int),
+        trained.predict(graphs, rows),
+        len(table) - len(kept),
+    )
 
 
-@lru_cache(maxsize=4)
+@registry.remembered(maxsize=4)
 def _graphs(dataset, property, cutoff, max_neighbors):
     """Graphs of a ModuliSet, row for row."""
-    return _built(moduli.load(dataset, property).table, cutoff, max_neighbors, on_error="raise")
+    return _built(
+        moduli.load_moduli(dataset, property).table, cutoff, max_neighbors, on_error="raise"
+    )
 
 
 def _built(table, cutoff, max_neighbors, **options):

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from mfutils import files, paths
-from mfutils.crystals.structure import check
-from mfutils.datasets.build import open_crystals, packages
 from mfutils.crystals import formulas
+from mfutils.crystals.structure import check
 from mfutils.datasets import registry, tables
+from mfutils.datasets.build import open_crystals, packages
 from mfutils.errors import DataError, InputError
 
 FCC = [[0.0, 2.0, 2.0], [2.0, 0.0, 2.0], [2.0, 2.0, 0.0]]
@@ -260,9 +260,9 @@ def test_changed_archive_and_missing_member(pack):
     target = folder / packages.PACKAGES["matminer"].file
     target.write_bytes(target.read_bytes() + b"\0")
     with pytest.raises(DataError, match=r"sha256 is .* expected .*delete the file"):
-        packages.fetch("matminer", folder=folder)
+        packages.fetch_archive("matminer", folder=folder)
     with pytest.raises(InputError, match=r"known: .*crabnet, jarvis"):
-        packages.fetch("numpy")
+        packages.fetch_archive("numpy")
 
 
 def test_pip_downloads_by_name_and_checks_the_hash(tmp_path, monkeypatch):
@@ -278,11 +278,11 @@ def test_pip_downloads_by_name_and_checks_the_hash(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     right = packages.Package("tinydata", "1.0", wheel.name, files.sha256_of(wheel), "none")
     monkeypatch.setitem(packages.PACKAGES, "tinydata", right)
-    archive = packages.fetch("tinydata", folder=tmp_path / "got")
+    archive = packages.fetch_archive("tinydata", folder=tmp_path / "got")
     assert archive.read("tinydata/table.csv") == b"a,b\n1,2\n"
     monkeypatch.setitem(packages.PACKAGES, "tinydata", dataclasses.replace(right, sha256="0" * 64))
     with pytest.raises(DataError, match=r"pip could not download tinydata==1.0 .*put tinydata"):
-        packages.fetch("tinydata", folder=tmp_path / "other")
+        packages.fetch_archive("tinydata", folder=tmp_path / "other")
     assert list((tmp_path / "other").iterdir()) == []
 
 

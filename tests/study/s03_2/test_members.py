@@ -16,8 +16,10 @@ from mfutils.errors import InputError
 from mfutils.gp import descriptor_gp
 from mfutils.gp.descriptor_gp import fit_descriptor_gp
 from mfutils.gp.sparse import SparseGaussianProcess
+from mfutils.networks.labels import TargetScaler
 from mfutils.study import gap_graphs
 from mfutils.study.s03_2 import members
+from mfutils.study.s03_2.processes import fit_process
 
 SMALL = {"features": 12, "convolutions": 1, "hidden": 12}
 JOB = {
@@ -77,8 +79,8 @@ def test_the_sound_protocol_never_trains_on_a_test_material(data, fidelity, seed
 def test_the_draw_is_pythons_random_sample(data):
     random.seed(84)
     expected = random.sample(list(data.rows("mp_pbe")), 472)
-    found = members.draw(data, "mp_pbe", seed=84, samples=472, protocol="thesis")
-    assert np.concatenate(found).tolist() == expected
+    parts = members.draw(data, "mp_pbe", seed=84, samples=472, protocol="thesis")
+    assert np.concatenate(parts).tolist() == expected
 
 
 def test_all_rows_where_there_are_fewer_and_an_error_where_there_are_too_few(data):
@@ -94,24 +96,24 @@ def test_all_rows_where_there_are_fewer_and_an_error_where_there_are_too_few(dat
 
 def test_a_member_says_everything_about_its_test(data, result):
     tested = data.rows("exp")
-    assert np.array_equal(result["test"], tested)
-    np.testing.assert_array_equal(result["target"], data.gap("exp")[tested])
-    mean, std = result["scaler"]
-    drawn = data.gap("oqmd_pbe")[result["train"]]
+    assert np.array_equal(result.test, tested)
+    np.testing.assert_array_equal(result.target, data.gap("exp")[tested])
+    mean, std = result.scaler.mean, result.scaler.std
+    drawn = data.gap("oqmd_pbe")[result.train]
     assert (mean, std) == pytest.approx((drawn.mean(), drawn.std(ddof=1)))
-    np.testing.assert_allclose(result["network"], mean + std * result["standardised"], rtol=1e-12)
-    assert result["descriptor_test"].shape == (len(tested), SMALL["hidden"])
-    assert result["descriptor_drawn"].shape == (60, SMALL["hidden"])
-    rows = np.concatenate([result["train"], result["validation"]])
-    np.testing.assert_array_equal(result["target_drawn"], data.gap("oqmd_pbe")[rows])
-    assert len(result["history"]["train_loss"]) == result["epochs"] == 4
+    np.testing.assert_allclose(result.network, mean + std * result.standardised, rtol=1e-12)
+    assert result.descriptor_test.shape == (len(tested), SMALL["hidden"])
+    assert result.descriptor_drawn.shape == (60, SMALL["hidden"])
+    rows = np.concatenate([result.train, result.validation])
+    np.testing.assert_array_equal(result.target_drawn, data.gap("oqmd_pbe")[rows])
+    assert len(result.history["train_loss"]) == result.epochs == 4
 
 
 def test_the_process_of_a_member(result):
-    job = {k: result[k] for k in ("descriptor_drawn", "target_drawn", "descriptor_test")}
-    found = descriptor_gp.process(**job)
-    noise = np.sqrt(found["gp_std"] ** 2 - found["gp_std_noiseless"] ** 2)
-    np.testing.assert_allclose(noise, found["gp_noise_std"], rtol=1e-6)
+    job = result.process_job()
+    fitted = fit_process(**job)
+    noise = np.sqrt(fitted["gp_std"] ** 2 - fitted["gp_std_noiseless"] ** 2)
+    np.testing.assert_allclose(noise, fitted["gp_noise_std"], rtol=1e-6)
     kernel = ConstantKernel() * RBF(np.sqrt(SMALL["hidden"])) + WhiteKernel()
     peer = GaussianProcessRegressor(
         kernel, normalize_y=True, n_restarts_optimizer=4, random_state=0
@@ -122,12 +124,12 @@ def test_the_process_of_a_member(result):
         peer.fit(x.transform(job["descriptor_drawn"].astype(float)), job["target_drawn"])
     mean, std = peer.predict(x.transform(job["descriptor_test"].astype(float)), return_std=True)
     scale = np.std(job["target_drawn"])
-    np.testing.assert_allclose(found["gp_mean"], mean, atol=0.02 * scale)
-    np.testing.assert_allclose(found["gp_std"], std, atol=0.02 * scale)
+    np.testing.assert_allclose(fitted["gp_mean"], mean, atol=0.02 * scale)
+    np.testing.assert_allclose(fitted["gp_std"], std, atol=0.02 * scale)
 
 
 def test_stored_networks_know_the_code_of_the_layers_but_not_of_the_process():
-    behind = imported_modules("from mfutils import protocols", "a test")
+    behind = imported_modules("from mfutils.study.s03_2 import members", "a test")
     assert {
         "mfutils.networks.cgcnn",
         "mfutils.networks.cgcnn_kernel",
@@ -135,7 +137,7 @@ def test_stored_networks_know_the_code_of_the_layers_but_not_of_the_process():
         "mfutils.networks.megnet_ops",
     } <= set(behind)
     assert not {"mfutils.gp.exact", "mfutils.gp.descriptor_gp"} & set(behind)
-    assert code_hash(members.member) != code_hash(descriptor_gp.process)
+    assert code_hash(members.member) != code_hash(fit_process)
 
 
 def test_a_run_is_stored_and_found_again(tmp_path, result):
@@ -146,10 +148,13 @@ def test_a_run_is_stored_and_found_again(tmp_path, result):
     assert [job["seed"] for job in jobs] == [42, 84]
     first = sweep.run(members.member, jobs, workers=1, folder=tmp_path)
     again = sweep.run(members.member, jobs, workers=1, folder=tmp_path)
-    for name in ("network", "descriptor_test", "train"):
-        assert np.array_equal(first[0][name], result[name])  # same seed, same numbers
-        assert np.array_equal(first[0][name], again[0][name])
-        assert not np.array_equal(first[0][name], first[1][name])  # two seeds differ
+    stored, same, expected, second = (
+        (r.network, r.descriptor_test, r.train) for r in (first[0], again[0], result, first[1])
+    )
+    for a, b, c, other in zip(stored, same, expected, second, strict=True):
+        assert np.array_equal(a, b)
+        assert np.array_equal(a, c)  # same seed, same numbers
+        assert not np.array_equal(a, other)  # two seeds differ
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -161,17 +166,17 @@ def test_one_network_for_all_fidelities(data):
     }  # fmt: skip
     result = members.multi_fidelity(**options)
     tested = set(data.rows("exp"))
-    train, validation = set(result["train"]), set(result["validation"])
+    train, validation = set(result.train), set(result.validation)
     assert not tested & train
     assert not tested & validation
     assert not train & validation
-    assert len(result["train"]) + len(result["validation"]) == 160
-    assert set(result["network"]) == {"mp_pbe", "oqmd_pbe"}
-    a, b = result["network"].values()
+    assert len(result.train) + len(result.validation) == 160
+    assert set(result.network) == {"mp_pbe", "oqmd_pbe"}
+    a, b = result.network.values()
     assert np.isfinite(a).all()
     assert not np.array_equal(a, b)
     again = members.multi_fidelity(**options)
-    assert np.array_equal(a, again["network"]["mp_pbe"])
+    assert np.array_equal(a, again.network["mp_pbe"])
 
 
 def test_descriptors_that_cannot_carry_a_process():
@@ -215,16 +220,18 @@ def test_megnet_members_repeat_and_differ_by_seed():
         "model": {"blocks": 1, "dense": (8,), "update": (8, 8), "head": (8,), "gaussians": 10},
     }  # fmt: skip
     first, again, other = (members.member(**job | {"seed": s}) for s in (42, 42, 84))
-    assert np.array_equal(first["network"], again["network"])
-    assert np.array_equal(first["descriptor_test"], again["descriptor_test"])
-    assert not np.array_equal(first["network"], other["network"])
+    assert np.array_equal(first.network, again.network)
+    assert np.array_equal(first.descriptor_test, again.descriptor_test)
+    assert not np.array_equal(first.network, other.network)
     # the study trains MEGNet on eV, so there is one evaluation only
-    assert first["scaler"] == (0.0, 1.0)
-    assert np.array_equal(first["network"], first["standardised"])
+    assert first.scaler == TargetScaler(0.0, 1.0)
+    assert np.array_equal(first.network, first.standardised)
 
 
 def test_an_unknown_architecture_is_one_clear_line():
-    with pytest.raises(InputError, match=r"architecture is 'alignn'; expected one of cgcnn, meg"):
+    with pytest.raises(
+        InputError, match="unknown architecture 'alignn'; expected one of cgcnn, meg"
+    ):
         members.member(**JOB | {"architecture": "alignn"})
 
 

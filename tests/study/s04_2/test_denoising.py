@@ -10,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 
 from mfutils.errors import InputError
 from mfutils.study.s04_2.denoising import (
-    STRATEGIES,
     THRESHOLD,
     denoise,
     oracle,
@@ -18,6 +17,7 @@ from mfutils.study.s04_2.denoising import (
     scaled_threshold,
 )
 from mfutils.study.s04_2.label_noise import LEVELS, add_noise
+from mfutils.study.s04_2.strategies import STRATEGIES
 
 GAPS = st.floats(0, 12)
 PAIRS = st.integers(1, 20).flatmap(

@@ -13,7 +13,6 @@ from mfutils.study.s04_2.label_noise import (
     add_noise,
     expected_error,
     expected_factor,
-    factor_density,
     zero_probability,
 )
 
@@ -45,8 +44,6 @@ def test_expectations_against_integrals_over_sigma(theta):
     error = mean(lambda f: abs(1 - f))
     assert expected_error(theta, "sampling") == pytest.approx(error, abs=1e-7)
     assert zero_probability(theta, "sampling") == pytest.approx(sigma.sf(1.0), abs=1e-12)
-    density = integrate.quad(lambda f: factor_density(f, theta), 0, 12, points=[1.0], limit=200)[0]
-    assert density + zero_probability(theta, "sampling") == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("level", ["low", "medium", "high"])
@@ -108,8 +105,3 @@ def test_arrays_of_theta():
 def test_bad_input(arguments, message):
     with pytest.raises(InputError, match=message):
         add_noise(*arguments, seed=0)
-
-
-def test_no_density_without_noise():
-    with pytest.raises(InputError, match="only sampled noise"):
-        factor_density(1.0, 0.0)

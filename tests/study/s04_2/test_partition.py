@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfutils.errors import InputError
-from mfutils.study.s04_2.partition import PROPORTIONS, Partition, split, subset_sizes
+from mfutils.study.s04_2.partition import PROPORTIONS, Partition, deal_subsets, subset_sizes
 
 PRINTED = {"A": 30000, "B": 10000, "C": 5000, "D": 2348, "test": 5000}
 
@@ -26,7 +26,7 @@ def test_sizes_add_up_and_stay_near_their_share(total):
 @given(st.integers(60, 400), st.integers(0, 10**6))
 def test_a_partition_is_a_partition(size, seed):
     rows = np.arange(1000, 1500)
-    part = split(rows, size=size, seed=seed)
+    part = deal_subsets(rows, size=size, seed=seed)
     everything = np.concatenate([part.rows, part.test, part.unused])
     assert sorted(everything) == rows.tolist()
     assert len(part.rows) + len(part.test) == size
@@ -42,13 +42,13 @@ def test_a_partition_is_a_partition(size, seed):
 
 def test_seeds_name_partitions():
     rows = np.arange(300)
-    one, same, other = (split(rows, size=200, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (deal_subsets(rows, size=200, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.rows, same.rows)
     assert not np.array_equal(one.rows, other.rows)
 
 
 def test_members_of_combinations():
-    part = split(np.arange(300), size=200, seed=0)
+    part = deal_subsets(np.arange(300), size=200, seed=0)
     both = part.members("CD")
     np.testing.assert_array_equal(both, part.members("C") | part.members("D"))
     assert part.members("ABCD").all()
@@ -73,11 +73,11 @@ def test_too_small_and_too_large():
     with pytest.raises(InputError, match="5 labels leave none for"):
         subset_sizes(5)
     with pytest.raises(InputError, match="400 labels are wanted but only 300 rows"):
-        split(np.arange(300), size=400, seed=0)
+        deal_subsets(np.arange(300), size=400, seed=0)
     with pytest.raises(InputError, match="subset D has 2 labels: too few to train and stop"):
-        split(np.arange(300), size=40, seed=0)
+        deal_subsets(np.arange(300), size=40, seed=0)
     with pytest.raises(InputError, match="validation is 1"):
-        split(np.arange(300), size=200, seed=0, validation=1)
+        deal_subsets(np.arange(300), size=200, seed=0, validation=1)
 
 
 def test_a_leak_is_refused():

@@ -5,7 +5,7 @@ import pytest
 
 from mfutils.errors import InputError
 from mfutils.study.s04_2 import strategies
-from mfutils.study.s04_2.job import problem, train_strategy
+from mfutils.study.s04_2.job import draw_labels, train_strategy
 from mfutils.study.s04_2.label_noise import LEVELS
 from mfutils.study.s04_2.passes import Case, first_job, label_errors, next_job
 from mfutils.study.s04_2.strategies import STRATEGIES, steps
@@ -58,42 +58,43 @@ def test_every_step_trains_its_own_subsets_and_never_a_label_that_stops(case, mo
 
 def test_steps_are_warm_and_the_first_step_of_onion_is_all_together(case, onion):
     together = train_strategy(**first_job(case, "all", **SMALL))
-    assert together["steps"] == onion["steps"][:1]
-    assert [s["subsets"] for s in onion["steps"]] == list(STRATEGIES["onion"])
+    assert together.steps == onion.steps[:1]
+    assert [s.subsets for s in onion.steps] == list(STRATEGIES["onion"])
     # the second step alone, from the weights of the first, is the second step of the chain
-    second = train_strategy(**next_job(case, "BCD", case.noisy, together["state"], **SMALL))
-    assert second["steps"][0]["mae"] == onion["steps"][1]["mae"]
+    second = train_strategy(**next_job(case, "BCD", case.noisy, together.state, **SMALL))
+    assert second.steps[0].mae == onion.steps[1].mae
     fresh = train_strategy(**first_job(case, "BCD", **SMALL))
-    assert fresh["steps"][0]["mae"] != onion["steps"][1]["mae"]
+    assert fresh.steps[0].mae != onion.steps[1].mae
 
 
 def test_a_result_says_what_it_is(case, onion):
-    assert onion["steps"][-1]["mae"] == pytest.approx(np.abs(onion["error"]).mean(), rel=1e-6)
-    assert onion["steps"][-1]["bias"] == pytest.approx(onion["error"].mean(), abs=1e-6)
-    assert onion["prediction"].shape == case.true.shape
-    assert onion["descriptor"].shape == (len(case.true), 6)
+    assert onion.steps[-1].mae == pytest.approx(np.abs(onion.error).mean(), rel=1e-6)
+    assert onion.steps[-1].bias == pytest.approx(onion.error.mean(), abs=1e-6)
+    assert onion.prediction.shape == case.true.shape
+    assert onion.descriptor.shape == (len(case.true), 6)
     again = train_strategy(**first_job(case, "onion", **SMALL))
-    np.testing.assert_array_equal(again["prediction"], onion["prediction"])
+    np.testing.assert_array_equal(again.prediction, onion.prediction)
     other = train_strategy(**first_job(case, "onion", member=1, **SMALL))
-    assert not np.array_equal(other["prediction"], onion["prediction"])
+    assert not np.array_equal(other.prediction, onion.prediction)
     # the weights that are kept are those that predicted
     back = train_strategy(
         **next_job(
             case,
             "D",
             case.noisy,
-            onion["state"],
+            onion.state,
             **SMALL | {"training": {"batch_size": 4, "epochs": 1, "learning_rate": 1e-12}},
         )
     )
-    np.testing.assert_allclose(back["steps"][0]["mae"], onion["steps"][-1]["mae"], rtol=0.05)
+    np.testing.assert_allclose(back.steps[0].mae, onion.steps[-1].mae, rtol=0.05)
 
 
 def test_a_case_holds_truth_noise_and_disjoint_rows(case):
-    data, part, true, judged, truth = problem(**DRAW)
+    draw = draw_labels(**DRAW)
+    data, part, true, judged = draw.data, draw.partition, draw.true, draw.scored
     np.testing.assert_array_equal(case.true, data.gap("mp_pbe")[case.partition.rows])
     np.testing.assert_array_equal(part.rows, case.partition.rows)
-    np.testing.assert_array_equal(truth, data.gap("mp_pbe")[judged])
+    np.testing.assert_array_equal(draw.truth, data.gap("mp_pbe")[judged])
     assert len(judged) == 200
     assert not set(judged) & set(part.rows)
     clean = part.subset == "D"
@@ -120,8 +121,8 @@ def test_megnet_takes_the_same_path():
     training = {"batch_size": 4, "epochs": 1}
     network = {"blocks": 1, "gaussians": 20}
     run = train_strategy(**first_job(case, "1by1", network=network, training=training))
-    assert [s["subsets"] for s in run["steps"]] == ["A", "B", "C", "D"]
-    assert np.isfinite(run["prediction"]).all()
+    assert [s.subsets for s in run.steps] == ["A", "B", "C", "D"]
+    assert np.isfinite(run.prediction).all()
 
 
 def test_bad_input(case):

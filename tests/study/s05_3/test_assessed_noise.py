@@ -22,14 +22,14 @@ def drawn():
 
 def test_factor_and_square_are_those_of_the_noise(drawn):
     true, noisy, prediction, std, subset = drawn
-    found = assess_noise(noisy, prediction, std, subset)
+    noise = assess_noise(noisy, prediction, std, subset)
     for name in "ABC":
         theta, rows = LEVELS["medium"][name], subset == name
-        assert found.factor[name] == pytest.approx(expected_factor(theta, "sampling"), abs=0.02)
+        assert noise.factor[name] == pytest.approx(expected_factor(theta, "sampling"), abs=0.02)
         exact = np.square(1 - noisy[rows] / true[rows]).mean()
-        assert found.square[name] == pytest.approx(exact, rel=0.05)
-    assert (found.factor["D"], found.square["D"]) == (1.0, 0.0)
-    expected = found.square_error(prediction, std, subset)
+        assert noise.square[name] == pytest.approx(exact, rel=0.05)
+    assert (noise.factor["D"], noise.square["D"]) == (1.0, 0.0)
+    expected = noise.square_error(prediction, std, subset)
     for name in "ABCD":
         rows = subset == name
         assert expected[rows].mean() == pytest.approx(

@@ -7,7 +7,7 @@ from mfutils.errors import InputError
 from mfutils.gp.information_gain import RULES
 from mfutils.study.s05_3.campaign import BASELINES, draw_start, run_campaign
 
-COST = (1.0, 5.0)
+COST = [1.0, 5.0]
 BUDGETS = [10.0, 30.0]
 
 
@@ -42,19 +42,19 @@ def test_start_keeps_targets_and_their_compositions_apart(made):
 def test_a_campaign_spends_what_it_says_on_what_it_may_buy(made, rule):
     case, _ = made
     steps = run_campaign(**case, cost=COST, rule=rule, budgets=BUDGETS, seed=0)
-    assert [s["budget"] for s in steps] == [0, *BUDGETS]
+    assert [s.budget for s in steps] == [0, *BUDGETS]
     for step in steps:
-        bought = np.add(step["bought"], step["bought_at_targets"])
-        assert step["spent"] == pytest.approx(bought @ np.array(COST))
-        assert step["spent"] <= step["budget"]
-        assert step["bought_at_targets"][1] == 0
+        bought = np.add(step.bought, step.bought_at_targets)
+        assert step.spent == pytest.approx(bought @ np.array(COST))
+        assert step.spent <= step.budget
+        assert step.bought_at_targets[1] == 0
     # nothing cheaper than 5 is left unspent while there are labels of both kinds to buy
-    assert steps[-1]["spent"] > BUDGETS[-1] - 5
+    assert steps[-1].spent > BUDGETS[-1] - 5
     if rule == "high":
-        assert steps[-1]["bought"] == [0, 6]
+        assert steps[-1].bought == (0, 6)
     if rule == "cheap first":
         known = np.isfinite(case["gap"][case["target"], 0]).sum()
-        assert steps[1]["bought_at_targets"][0] == min(known, 10)
+        assert steps[1].bought_at_targets[0] == min(known, 10)
 
 
 def test_the_targets_labels_never_enter(made):
@@ -64,8 +64,8 @@ def test_the_targets_labels_never_enter(made):
     for rule in ("pairs", "information"):
         options = {"cost": COST, "rule": rule, "budgets": BUDGETS, "seed": 0}
         first, second = run_campaign(**case, **options), run_campaign(**changed, **options)
-        assert [s["bought"] for s in first] == [s["bought"] for s in second]
-        assert [s["std"] for s in first] == [s["std"] for s in second]
+        assert [s.bought for s in first] == [s.bought for s in second]
+        assert [s.std for s in first] == [s.std for s in second]
 
 
 def test_bad_input(made):

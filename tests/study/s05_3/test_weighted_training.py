@@ -30,11 +30,11 @@ def job(case, weights, **options):
 def test_zeros_and_ones_are_the_onion_of_section_4_2(case):
     onion = train_strategy(**first_job(case, "onion", **SMALL))
     ours = train_weighted(**job(case, masks(case, STRATEGIES["onion"])))
-    for mine, theirs in zip(ours["steps"], onion["steps"], strict=True):
-        assert mine["subsets"] == theirs["subsets"]
-        assert mine["trained"] == theirs["trained"] == mine["effective"]
-        assert mine["mae"] == pytest.approx(theirs["mae"], rel=1e-6)
-    np.testing.assert_allclose(ours["prediction"], onion["prediction"], rtol=1e-5, atol=1e-6)
+    for mine, theirs in zip(ours.steps, onion.steps, strict=True):
+        assert mine.subsets == theirs.subsets
+        assert mine.trained == theirs.trained == mine.effective
+        assert mine.mae == pytest.approx(theirs.mae, rel=1e-6)
+    np.testing.assert_allclose(ours.prediction, onion.prediction, rtol=1e-5, atol=1e-6)
 
 
 def test_a_label_without_weight_does_not_count_and_equal_weights_are_none(case):
@@ -44,12 +44,12 @@ def test_a_label_without_weight_does_not_count_and_equal_weights_are_none(case):
     changed[case.partition.members("A")] += 3
     first = train_weighted(**job(case, [weights], stop="clean"))
     second = train_weighted(**job(case, [weights], stop="clean") | {"labels": changed})
-    np.testing.assert_array_equal(first["prediction"], second["prediction"])
-    assert first["steps"][0]["effective"] < first["steps"][0]["trained"]
+    np.testing.assert_array_equal(first.prediction, second.prediction)
+    assert first.steps[0].effective < first.steps[0].trained
     plain = train_weighted(**job(case, masks(case, ["ABCD"])))
     half = train_weighted(**job(case, [0.5 * w for w in masks(case, ["ABCD"])]))
-    np.testing.assert_array_equal(plain["prediction"], half["prediction"])
-    assert not np.array_equal(plain["prediction"], first["prediction"])
+    np.testing.assert_array_equal(plain.prediction, half.prediction)
+    assert not np.array_equal(plain.prediction, first.prediction)
 
 
 def test_weights_move_the_network_towards_the_heavy_labels(case):
@@ -62,17 +62,17 @@ def test_weights_move_the_network_towards_the_heavy_labels(case):
     for heavy in (True, False):
         weights = np.where(half == heavy, 1.0, 0.05)
         result = train_weighted(**job(case, [weights], **options) | {"labels": labels})
-        level.append(result["prediction"][case.partition.members("A")].mean())
+        level.append(result.prediction[case.partition.members("A")].mean())
     assert level[0] > level[1] + 1
 
 
 def test_clean_labels_that_stop_are_reported(case):
     result = train_weighted(**job(case, masks(case, ["ABCD"]), stop="clean"))
     kept = case.partition.members("D", validates=True)
-    expected = np.abs(result["prediction"] - case.true)[kept].mean()
+    expected = np.abs(result.prediction - case.true)[kept].mean()
     # single precision: the processor decides about the last digits of a forward pass
-    assert result["steps"][0]["clean_mae"] == pytest.approx(expected, rel=1e-5)
-    assert np.abs(result["error"]).mean() == pytest.approx(result["steps"][0]["mae"], rel=1e-5)
+    assert result.steps[0].clean_mae == pytest.approx(expected, rel=1e-5)
+    assert np.abs(result.error).mean() == pytest.approx(result.steps[0].mae, rel=1e-5)
 
 
 def test_bad_input(case):

@@ -1,5 +1,7 @@
 """Transfer on a few hundred real crystals: what each mode fits, and that nothing leaks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,7 +46,7 @@ def data():
 @pytest.fixture(scope="module")
 def pretrained(data):
     rows = transfer.disjoint_rows("open", SOURCE, [TARGET])
-    return transfer.pretrain(
+    return transfer.pretrain_property_encoder(
         dataset="open",
         source=SOURCE,
         rows=rows,
@@ -55,17 +57,18 @@ def pretrained(data):
 
 
 def _adapt(mode, pretrained=None, n=40, **options):
-    order, test = transfer.split("open", TARGET, test=40, seed=0)
-    encoder = None if pretrained is None else pretrained["encoder"]
+    order, test = transfer.split_formulas("open", TARGET, test=40, seed=0)
     given = {"model": SMALL, "training": {"epochs": 5}, "seed": 0} | options
-    return transfer.adapt(
-        dataset="open", target=TARGET, train=order[:n], test=test, mode=mode, encoder=encoder,
+    if pretrained is not None:
+        given |= {"config": pretrained.config, "state": pretrained.state}
+    return transfer.fit_scarce_property(
+        dataset="open", target=TARGET, train=order[:n], test=test, mode=mode,
         **given,
     )  # fmt: skip
 
 
 def test_pretraining_learns(pretrained):
-    assert pretrained["validation_mae"] < 0.7 * pretrained["spread"]
+    assert pretrained.validation_mae < 0.7 * pretrained.spread
 
 
 def test_no_formula_is_on_both_sides(data):
@@ -76,7 +79,7 @@ def test_no_formula_is_on_both_sides(data):
     wanted = data.table[SOURCE].notna() & ~data.table.formula.isin(formula[small])
     assert rows.tolist() == np.flatnonzero(wanted).tolist()
     for seed in range(5):
-        order, test = transfer.split("open", TARGET, test=40, seed=seed)
+        order, test = transfer.split_formulas("open", TARGET, test=40, seed=seed)
         assert not set(formula[order]) & set(formula[test])
         assert sorted([*order, *test]) == small.tolist()
         assert 40 <= len(test) < 45
@@ -92,41 +95,43 @@ def test_targets_are_the_columns(data):
 
 def test_frozen_is_ridge_regression_on_descriptors(data, pretrained):
     result = _adapt("frozen", pretrained)
-    order, test = transfer.split("open", TARGET, test=40, seed=0)
-    network = transfer._network(pretrained["encoder"])
+    order, test = transfer.split_formulas("open", TARGET, test=40, seed=0)
+    network = transfer._network(pretrained.config, pretrained.state)
     bare = TrainedModel(network.eval(), TargetScaler())
     values = transfer.target_values("open", TARGET)
     peer = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 4, 15)))
     peer.fit(bare.descriptor(data.graphs, order[:40]), values[order[:40]])
     expected = peer.predict(bare.descriptor(data.graphs, test))
-    assert np.allclose(result["predicted"], expected, atol=1e-4)
-    assert result["mae"] == pytest.approx(np.abs(expected - values[test]).mean(), abs=1e-4)
-    assert result["drift"] == 0
+    assert np.allclose(result.predicted, expected, atol=1e-4)
+    assert result.mae == pytest.approx(np.abs(expected - values[test]).mean(), abs=1e-4)
+    assert result.drift == 0
 
 
 def test_frozen_gp_is_a_process_on_descriptors(data, pretrained):
     result = _adapt("frozen-gp", pretrained)
-    order, test = transfer.split("open", TARGET, test=40, seed=0)
-    bare = TrainedModel(transfer._network(pretrained["encoder"]).eval(), TargetScaler())
+    order, test = transfer.split_formulas("open", TARGET, test=40, seed=0)
+    bare = TrainedModel(
+        transfer._network(pretrained.config, pretrained.state).eval(), TargetScaler()
+    )
     values = transfer.target_values("open", TARGET)
     process = fit_gp(bare.descriptor(data.graphs, order[:40]), values[order[:40]])
     expected = process.predict(bare.descriptor(data.graphs, test))[0]
-    assert np.allclose(result["predicted"], expected, atol=1e-6)
+    assert np.allclose(result.predicted, expected, atol=1e-6)
 
 
 def test_fine_tuning_moves_the_encoder_and_leaves_the_original_alone(pretrained):
-    before = {k: v.copy() for k, v in pretrained["encoder"]["state"].items()}
+    before = {k: v.copy() for k, v in pretrained.state.items()}
     still = _adapt("fine-tuned", pretrained, training={"epochs": 5, "learning_rate": 1e-9})
     moved = _adapt("fine-tuned", pretrained, training={"epochs": 5, "learning_rate": 1e-2})
-    assert still["drift"] < 1e-6 < 1e-5 < moved["drift"]
-    for name, value in pretrained["encoder"]["state"].items():
+    assert still.drift < 1e-6 < 1e-5 < moved.drift
+    for name, value in pretrained.state.items():
         assert np.array_equal(value, before[name])
 
 
 def test_runs_repeat_themselves(pretrained):
     for mode, encoder in (("scratch", None), ("fine-tuned", pretrained)):
         one, two = _adapt(mode, encoder), _adapt(mode, encoder)
-        assert np.array_equal(one["predicted"], two["predicted"])
+        assert np.array_equal(one.predicted, two.predicted)
 
 
 def test_bad_input(data, pretrained):
@@ -141,14 +146,14 @@ def test_bad_input(data, pretrained):
     with pytest.raises(InputError, match="a logarithm needs > 0"):
         transfer.target_values("open", f"log10 {SOURCE}")
     with pytest.raises(InputError, match="expected less than the 120 rows"):
-        transfer.split("open", TARGET, test=120, seed=0)
-    order, _ = transfer.split("open", TARGET, test=40, seed=0)
+        transfer.split_formulas("open", TARGET, test=120, seed=0)
+    order, _ = transfer.split_formulas("open", TARGET, test=40, seed=0)
     with pytest.raises(InputError, match="keep them apart"):
-        transfer.adapt(
+        transfer.fit_scarce_property(
             dataset="open", target=TARGET, train=order, test=order, mode="scratch", seed=0
         )
-    broken = {"encoder": {"config": pretrained["encoder"]["config"], "state": {}}}
-    with pytest.raises(InputError, match="not an encoder"):
+    broken = replace(pretrained, state={})
+    with pytest.raises(InputError, match="not the state of this CGCNN"):
         _adapt("frozen", broken)
     with pytest.raises(InputError, match="no crystal with"):
         transfer.disjoint_rows("open", SOURCE, [SOURCE])

@@ -12,7 +12,6 @@ from xgboost import XGBRegressor
 
 from mfutils.errors import InputError
 from mfutils.study.s09 import classical, moduli
-from mfutils.study.s09.moduli_classical import classical_run
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +108,16 @@ def test_wrong_names():
 
 
 def test_a_run_beats_the_mean_and_is_the_model_on_the_split():
-    data = moduli.load("open", "bulk")
+    data = moduli.load_moduli("open", "bulk")
     job = {"dataset": "open", "property": "bulk", "name": "xgboost", "fold": 2}
-    run = classical_run(**job, train_size=300)
-    train, validation, test = moduli.split(data, 2, train_size=300)
-    for part, rows in zip(("train", "validation", "test"), (train, validation, test), strict=True):
-        assert np.array_equal(run[f"rows_{part}"], rows)
-        assert run[part].shape == rows.shape
+    run = classical.classical_run(**job, train_size=300)
+    parts = moduli.split_rows(data, 2, train_size=300)
+    for part, rows in zip(moduli.PARTS, parts, strict=True):
+        assert np.array_equal(run.rows[part], rows)
+        assert run.predicted[part].shape == rows.shape
+    train, test = run.rows["train"], run.rows["test"]
     y = data.target
-    ours = mean_absolute_error(y[test], run["test"])
+    ours = mean_absolute_error(y[test], run.predicted["test"])
     assert ours < 0.6 * mean_absolute_error(y[test], np.full(len(test), y[train].mean()))
-    strong = classical_run(**job, train_size=300, features="strong")
-    assert mean_absolute_error(y[test], strong["test"]) < ours
+    strong = classical.classical_run(**job, train_size=300, features="strong")
+    assert mean_absolute_error(y[test], strong.predicted["test"]) < ours

@@ -102,8 +102,8 @@ def test_bad_rows_are_listed_with_their_reason():
 
 def test_embedded_moduli_agree_with_pymatgen_from_the_tensor():
     raw = elastic.load("mp")
-    data = moduli.load("open", "shear")
-    bulk = moduli.load("open", "bulk")
+    data = moduli.load_moduli("open", "shear")
+    bulk = moduli.load_moduli("open", "bulk")
     assert len(data) + len(data.left_out) == len(raw)
     picked = np.random.default_rng(0).choice(len(raw), 60, replace=False)
     for row in raw.iloc[picked].itertuples():
@@ -117,10 +117,10 @@ def test_embedded_moduli_agree_with_pymatgen_from_the_tensor():
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_ten_folds_test_every_crystal_once(grouped):
-    data = moduli.load("open", "bulk")
+    data = moduli.load_moduli("open", "bulk")
     tested = []
     for fold in range(10):
-        train, validation, test = moduli.split(data, fold, seed=3, grouped=grouped)
+        train, validation, test = moduli.split_rows(data, fold, seed=3, grouped=grouped)
         together = np.concatenate([train, validation, test])
         assert np.array_equal(np.sort(together), np.arange(len(data)))
         assert 0.6 * len(data) < len(train) < 0.9 * len(data)
@@ -133,25 +133,25 @@ def test_ten_folds_test_every_crystal_once(grouped):
 
 
 def test_smaller_training_sets_are_nested_in_larger_ones():
-    data = moduli.load("open", "bulk")
-    whole, *others = moduli.split(data, 1)
-    small, *same = moduli.split(data, 1, train_size=100)
-    larger, *_ = moduli.split(data, 1, train_size=300)
+    data = moduli.load_moduli("open", "bulk")
+    whole, *others = moduli.split_rows(data, 1)
+    small, *same = moduli.split_rows(data, 1, train_size=100)
+    larger, *_ = moduli.split_rows(data, 1, train_size=300)
     assert set(small) < set(larger) < set(whole)
     assert len(small) == 100
     assert all(np.array_equal(a, b) for a, b in zip(others, same, strict=True))
     for wrong in (1, len(whole) + 1):
         with pytest.raises(InputError, match="train_size"):
-            moduli.split(data, 1, train_size=wrong)
+            moduli.split_rows(data, 1, train_size=wrong)
     with pytest.raises(InputError, match="fold"):
-        moduli.split(data, 10)
+        moduli.split_rows(data, 10)
 
 
 def test_unknown_names():
     with pytest.raises(InputError, match="shear or bulk"):
-        moduli.load("open", "young")
+        moduli.load_moduli("open", "young")
     with pytest.raises(InputError, match="open or matbench"):
-        moduli.load("nowhere", "bulk")
+        moduli.load_moduli("nowhere", "bulk")
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +205,7 @@ def test_first_shells_of_known_structures(rocksalt):
 def test_strong_features_of_many_crystals_match_a_plain_loop():
     from mfutils.crystals.graph import build_graph
 
-    data = moduli.load("open", "bulk")
+    data = moduli.load_moduli("open", "bulk")
     table = data.table.iloc[5:25].reset_index(drop=True)
     strong = shells.strong(table)
     for row, crystal in enumerate(table["structure"]):

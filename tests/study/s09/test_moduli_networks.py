@@ -17,50 +17,48 @@ def trained():
 
 
 def test_a_short_training_learns_and_reports_the_split(trained):
-    data = moduli.load("open", "bulk")
-    parts = moduli.split(data, 1, train_size=250)
-    for name, rows in zip(("train", "validation", "test"), parts, strict=True):
-        assert np.array_equal(trained[f"rows_{name}"], rows)
-        assert trained[name].shape == rows.shape
+    data = moduli.load_moduli("open", "bulk")
+    parts = moduli.split_rows(data, 1, train_size=250)
+    for name, rows in zip(moduli.PARTS, parts, strict=True):
+        assert np.array_equal(trained.rows[name], rows)
+        assert trained.predicted[name].shape == rows.shape
     y = data.target
-    rows = trained["rows_test"]
+    rows = trained.rows["test"]
     blind = np.abs(y[rows] - y[parts[0]].mean()).mean()
-    assert np.abs(trained["test"] - y[rows]).mean() < 0.5 * blind
-    assert trained["validation_mae"] == pytest.approx(
-        np.abs(trained["validation"] - y[trained["rows_validation"]]).mean()
+    assert np.abs(trained.predicted["test"] - y[rows]).mean() < 0.5 * blind
+    assert trained.validation_mae == pytest.approx(
+        np.abs(trained.predicted["validation"] - y[trained.rows["validation"]]).mean()
     )
-    assert trained["validation_mae"] == pytest.approx(trained["history"].min(), rel=1e-3)
-    assert trained["best_epoch"] == trained["history"].argmin()
+    assert trained.validation_mae == pytest.approx(trained.validation_history.min(), rel=1e-3)
+    assert trained.best_epoch == trained.validation_history.argmin()
 
 
 def test_the_process_on_descriptors_predicts_the_same_crystals(trained):
-    y = moduli.load("open", "bulk").target[trained["rows_test"]]
-    assert (trained["gp_std"] > 0).all()
-    assert np.corrcoef(trained["gp_mean"], y)[0, 1] > 0.9
+    y = moduli.load_moduli("open", "bulk").target[trained.rows["test"]]
+    assert (trained.gp_std > 0).all()
+    assert np.corrcoef(trained.gp_mean, y)[0, 1] > 0.9
 
 
 def test_a_run_repeats_and_depends_on_its_seed(trained):
     again = network(**JOB, training=FAST)
-    assert np.array_equal(again["test"], trained["test"])
+    assert np.array_equal(again.predicted["test"], trained.predicted["test"])
     other = network(**JOB, training=FAST, seed=1)
-    assert not np.array_equal(other["test"], trained["test"])
+    assert not np.array_equal(other.predicted["test"], trained.predicted["test"])
 
 
 def test_without_selection_the_last_weights_stay():
     few = {"epochs": 3, "batch_size": 64}
     short = network(**JOB, training=few, select=False)
-    assert np.isnan(short["history"]).all()
+    assert np.isnan(short.validation_history).all()
     kept = network(**JOB, training={**few, "epochs": 3}, select=True)
-    if kept["best_epoch"] == 2:
-        assert np.array_equal(short["test"], kept["test"])
+    if kept.best_epoch == 2:
+        assert np.array_equal(short.predicted["test"], kept.predicted["test"])
 
 
 def test_depth_and_width_change_the_number_of_weights():
     one = {"epochs": 1}
     counts = {
-        (c, h): network(**JOB, training=one, model={"convolutions": c, "hidden_layers": h})[
-            "parameters"
-        ]
+        (c, h): network(**JOB, training=one, model={"convolutions": c, "hidden_layers": h}).weights
         for c, h in ((1, 1), (2, 1), (1, 2))
     }
     # A convolution: the dense layer (2 f x (2 f + 41) and bias) and two normalisations
@@ -71,8 +69,8 @@ def test_depth_and_width_change_the_number_of_weights():
 
 def test_megnet_runs_on_the_same_split(trained):
     run = network(**JOB, architecture="megnet", training={"epochs": 1})
-    assert np.array_equal(run["rows_test"], trained["rows_test"])
-    assert np.isfinite(run["test"]).all()
+    assert np.array_equal(run.rows["test"], trained.rows["test"])
+    assert np.isfinite(run.predicted["test"]).all()
 
 
 def test_a_stopped_grid_goes_on_where_it_was(tmp_path):
@@ -84,12 +82,15 @@ def test_a_stopped_grid_goes_on_where_it_was(tmp_path):
     both = sweep.run(network, jobs, folder=tmp_path, workers=1)
     assert len(list(tmp_path.iterdir())) == 3
     assert all(path.stat().st_mtime_ns == then for path, then in stamps.items())
-    assert all(np.array_equal(a["test"], b["test"]) for a, b in zip(first, both, strict=False))
+    assert all(
+        np.array_equal(a.predicted["test"], b.predicted["test"])
+        for a, b in zip(first, both, strict=False)
+    )
 
 
 def test_survey_predicts_crystals_without_a_tensor():
     found = survey(property="bulk", training={"epochs": 1})
-    known = set(moduli.load("open", "bulk").table["material_id"])
-    assert not known & set(found["material_id"])
-    assert len(found["prediction"]) + found["skipped"] + len(known) == 6317
-    assert np.isfinite(found["prediction"]).all()
+    known = set(moduli.load_moduli("open", "bulk").table["material_id"])
+    assert not known & set(found.material_id)
+    assert len(found.prediction) + found.skipped + len(known) == 6317
+    assert np.isfinite(found.prediction).all()
