@@ -91,12 +91,8 @@ def fine_tune(
     rows, predict = np.asarray(rows, dtype=np.int64), np.asarray(predict, dtype=np.int64)
     if np.intersect1d(rows, predict).size:
         raise InputError("some crystals are trained on and predicted; keep them apart")
-    try:
-        model, scaler = CGCNN(**network.config), TargetScaler(*network.scaler)
-        load_state(model, network.state)
-    except TypeError as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"not a network of `pretrain` ({reason}); pass its result") from error
+    model, scaler = CGCNN(**network.config), TargetScaler(*network.scaler)
+    load_state(model, network.state)
     data = gap_graphs.load(dataset, cutoff=model.cutoff, max_neighbors=model.max_neighbors)
     settings = Settings(**{**FINE_TUNING, "seed": seed, **(training or {})})
     fit(

@@ -132,7 +132,7 @@ def test_network_learns_experiment_from_its_best_functional():
     assert np.isfinite(tuned).all()
     with pytest.raises(InputError, match="keep them apart"):
         gap_networks.fine_tune(**options, rows=rows[:4], gap=np.zeros(4), predict=rows[3:5])
-    with pytest.raises(InputError, match="not a network"):
+    with pytest.raises(InputError, match="not the state"):
         gap_networks.fine_tune(
             **{**options, "network": replace(trained, state={})},
             rows=rows[:4],
