@@ -185,19 +185,20 @@ def fit_cokriging(
     else:
         scale = replace(scale, y_mean=0.0)
     level = np.repeat(np.arange(len(xs)), [len(part) for part in xs])
+    size = None
     if magnitude is not None:
         if len(magnitude) != len(xs):
             raise InputError(f"{len(magnitude)} levels of magnitude: expected {len(xs)}, as of x")
         parts = zip(magnitude, xs, strict=True)
-        magnitude = np.concatenate([as_targets(m, len(x), name="magnitude") for m, x in parts])
-        magnitude = magnitude / scale.y_std
+        size = np.concatenate([as_targets(m, len(x), name="magnitude") for m, x in parts])
+        size = size / scale.y_std
     covariance = JointCovariance(
         scale.x_forward(x),
         level,
         kernel=kernel,
         ard=ard,
         pooled=pooled,
-        magnitude=magnitude,
+        magnitude=size,
         trend=np.hypot(1.0, trend),
     )
     d = x.shape[1]

@@ -6,7 +6,7 @@ the inverse Hessian as covariance proposes a few quasi-random draws, and importa
 for what is not Gaussian. The same draws estimate the evidence p(y), by which models are weighed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,11 +39,9 @@ _EFFECTIVE = 0.25
 class Predictive(Covariance, Protocol):
     """A covariance that can be asked about new points, perhaps of one of several functions."""
 
-    def cross(self, theta: np.ndarray, x_new: np.ndarray, *target: int) -> np.ndarray:
-        """Covariance of the target at x_new (m, d) with the data: (m, n)."""
-
-    def diagonal(self, theta: np.ndarray, x_new: np.ndarray, *target: int) -> np.ndarray:
-        """Prior variance of the target at x_new: (m,)."""
+    # (theta, x_new (m, d), target if there are several): with the data (m, n), of itself (m,)
+    cross: Callable[..., np.ndarray]
+    diagonal: Callable[..., np.ndarray]
 
 
 @dataclass(frozen=True)

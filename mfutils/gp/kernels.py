@@ -87,7 +87,8 @@ class Kernel(ABC):
 
 
 def _rbf(r2):
-    value = np.exp(-0.5 * r2)
+    value = -0.5 * r2
+    np.exp(value, out=value)
     return value, -0.5 * value
 
 

@@ -114,7 +114,7 @@ def log_likelihood(
         return value, None
     weight = factor.inverse()
     weight *= -0.5
-    weight += 0.5 * np.outer(alpha, alpha)
+    weight += np.outer(0.5 * alpha, alpha)
     return value, pullback(weight)
 
 
