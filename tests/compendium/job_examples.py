@@ -163,7 +163,7 @@ def of_transfer(**more):
 
 
 def of_moduli_network():
-    return MODULI | {"training": ONE, "model": WIDTHS, "gp": True}
+    return MODULI | {"train_size": 30, "training": ONE, "model": WIDTHS, "gp": True}
 
 
 def of_correct():
@@ -195,7 +195,7 @@ EXAMPLES = {
     "mfutils.study.s03_2.members.member": of_member,
     "mfutils.study.s03_2.members.multi_fidelity": of_multi_fidelity,
     "mfutils.study.s04_1.likelihood_job.likelihood_draw": lambda: {
-        "seed": 0, "kind": "mixed", "draws": 2
+        "seed": 0, "kind": "mixed", "draws": 0
     },
     "mfutils.study.s04_1.thesis_job.thesis_draw": lambda: {"seed": 0, "kind": "mixed"},
     "mfutils.study.s04_2.job.train_strategy": of_train_strategy,
