@@ -60,14 +60,18 @@ class Factor:
 
     def inverse(self) -> np.ndarray:
         """K^-1 (n, n), symmetric."""
-        half = lapack.dpotri(self.lower, lower=1)[0]
-        out = half + half.T
-        out.flat[:: len(out) + 1] *= 0.5
-        return out
+        return _symmetric(lapack.dpotri(self.lower, lower=1)[0])
 
     def log_density(self, y: np.ndarray, solved: np.ndarray) -> float:
         """log N(y | 0, K) of y (n,), given solved = K^-1 y."""
         return -0.5 * (float(y @ solved) + self.log_det + len(y) * LOG_2PI)
+
+
+def _symmetric(half):
+    """The symmetric matrix (n, n) with the lower triangle `half`, whose upper one is 0."""
+    out = half + half.T
+    out.flat[:: len(out) + 1] *= 0.5
+    return out
 
 
 def factorise(matrix: np.ndarray) -> Factor | None:
@@ -104,7 +108,10 @@ def log_likelihood(
 
     The gradient is None where none is asked for.
     """
-    matrix, pullback = covariance.evaluate(theta)
+    return _read(*covariance.evaluate(theta), theta, y, gradient)
+
+
+def _read(matrix, pullback, theta, y, gradient=True):
     factor = factorise(matrix) if np.isfinite(matrix).all() else None
     if factor is None:
         return -np.inf, np.zeros(len(theta))
@@ -112,9 +119,11 @@ def log_likelihood(
     value = factor.log_density(y, alpha)
     if not gradient:
         return value, None
-    weight = factor.inverse()
+    # Nobody needs the factor any more: its memory serves the inverse, then the outer product
+    buffer = lapack.dpotri(factor.lower, lower=1, overwrite_c=1)[0]
+    weight = _symmetric(buffer)
     weight *= -0.5
-    weight += np.outer(0.5 * alpha, alpha)
+    weight += np.multiply.outer(0.5 * alpha, alpha, out=buffer)
     return value, pullback(weight)
 
 
@@ -134,9 +143,13 @@ def local_maxima(
     # In units of the prior widths flat directions are not much flatter than the others
     unit = np.ones(len(bounds)) if prior is None else 1.0 / np.sqrt(prior.precision)
 
+    # Arrays freed at every step would go back to the system, which hands them out page by page
+    memory = []
+
     def objective(scaled):
         theta = scaled * unit
-        value, slope = log_likelihood(covariance, theta, y)
+        memory[:] = evaluated = covariance.evaluate(theta)
+        value, slope = _read(*evaluated, theta, y)
         if prior is not None:
             extra, extra_slope = prior(theta)
             value, slope = value + extra, slope + extra_slope
