@@ -141,13 +141,14 @@ def of_gap_pretrain():
 
 def of_fine_tune():
     from mfutils.networks.cgcnn import CGCNN
+    from mfutils.networks.state import state_arrays
+    from mfutils.study.s05_4.gap_networks import Pretrained
 
     model = CGCNN(seed=0, fidelities=("mp_pbe", "exp"), **NET)
-    state = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    network = Pretrained(state_arrays(model), dict(model.config), (0.0, 1.0), {}, np.arange(3))
     return {
-        "dataset": "open", "state": state, "config": dict(model.config), "scaler": [0.0, 1.0],
-        "rows": np.arange(20), "gap": np.abs(made(20)), "predict": np.arange(20, 30), "seed": 0,
-        "training": ONE,
+        "dataset": "open", "network": network, "rows": np.arange(20), "gap": np.abs(made(20)),
+        "predict": np.arange(20, 30), "seed": 0, "training": ONE,
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import sweep_jobs
 from mfutils.compendium import dask_cluster, sweep
 from mfutils.errors import InputError
 
-HERE = Path(__file__).parent
+HERE = Path(sweep_jobs.__file__).parent
 JOBS = 12
 
 

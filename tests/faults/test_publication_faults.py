@@ -50,7 +50,7 @@ def stand_in(version, good):
         for name in ("table_1.csv", "values.json"):
             (work / "out" / name).write_text(f"{name} of version {version}\n" * 50)
         (work / "executed.ipynb").write_text(f"executed version {version}")
-        event = {"ok": good, "where": "cell 1", "error": "ValueError: bad luck"}
+        event = {"ok": good, "loaded": [], "where": "cell 1", "error": "ValueError: bad luck"}
         return event, Usage, 0.1
 
     return execute

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -310,7 +311,7 @@ KILLED = """
 
 def test_a_killed_process_leaves_a_checkpoint_that_can_be_read(tmp_path):
     path = tmp_path / "run.pt"
-    code = textwrap.dedent(KILLED.format(tests=str(paths.ROOT / "tests"), path=str(path)))
+    code = textwrap.dedent(KILLED.format(tests=str(Path(__file__).parent), path=str(path)))
     environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True

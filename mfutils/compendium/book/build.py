@@ -27,7 +27,8 @@ CHAPTERS = {
 }
 # Documents of the repository that are pages of the book too, and files that they link to
 _DOCUMENTS = (
-    "REPRODUCING.md", "CHANGELOG.md", "README.zh-CN.md", "data/README.md", "benchmarks/README.md",
+    "REPRODUCING.md", "CONTRIBUTING.md", "CHANGELOG.md", "README.zh-CN.md", "data/README.md",
+    "benchmarks/README.md",
 )  # fmt: skip
 _FILES = (
     "CITATION.cff", "LICENSE", "data/registry.yaml", "benchmarks/results.json",
