@@ -312,7 +312,8 @@ KILLED = """
 def test_a_killed_process_leaves_a_checkpoint_that_can_be_read(tmp_path):
     path = tmp_path / "run.pt"
     code = textwrap.dedent(KILLED.format(tests=str(Path(__file__).parent), path=str(path)))
-    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
+    places = os.pathsep.join(map(str, (paths.ROOT, paths.ROOT / "tests")))
+    environment = os.environ | {"PYTHONPATH": places}
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
     )
