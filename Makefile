@@ -34,8 +34,16 @@ status: env  ## fresh, stale, failed or never, and why, for each notebook
 check: env  ## our values beside the printed ones; fails on a miss
 	@$(PY) -m mfutils.compendium.published --profile $(PROFILE)
 
+# In the rooms whose functions are annotated, every annotation is checked against what flows
+ANNOTATED := crystals gp networks uncertainty datasets
+comma := ,
+space := $(subst ,, )
+SINGLE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
 test: env  ## the test suite
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n 2
+	@$(SINGLE) $(PY) -m pytest -n 2 $(addprefix tests/,$(ANNOTATED)) \
+	  --typeguard-packages=$(subst $(space),$(comma),$(addprefix mfutils.,$(ANNOTATED)))
+	@$(SINGLE) $(PY) -m pytest -n 2 $(addprefix --ignore=tests/,$(ANNOTATED))
 
 lint: env  ## ruff and nbstripout
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -63,7 +71,7 @@ coursework: env  ## exercises without and with solutions: build/coursework
 	@$(PY) -m mfutils.compendium.coursework_files
 
 bench: env  ## speed beside peers, in one run
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) benchmarks/run.py
+	@$(SINGLE) $(PY) benchmarks/run.py
 
 lock: env  ## resolve requirements.lock again (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --extra dev \

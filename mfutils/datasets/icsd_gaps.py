@@ -78,7 +78,7 @@ def _table(rows: list[tuple], columns: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _entries(source: str, seen: set[str]) -> Iterator[tuple[str, float, dict]]:
+def _entries(source: str, seen: set[str]) -> Iterator[tuple[str, float, object]]:
     """(id, gap, structure as it is written) of one original; DataError where it is damaged."""
     path, _ = originals.require(source)
     # Pairs, not a dict: a dict would silently keep the last of two crystals with one id
@@ -104,7 +104,7 @@ class _Pairs(list):
     """A JSON object as it is written, with repeated names."""
 
 
-def _crystal(name: str, written) -> DisorderedCrystal:
+def _crystal(name: str, written: object) -> DisorderedCrystal:
     """The crystal of a pymatgen structure as JSON, without oxidation states."""
     try:
         fields = dict(written)

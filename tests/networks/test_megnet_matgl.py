@@ -227,7 +227,7 @@ def test_behind_our_interface_with_our_weights(fidelities):
                 parameter *= 2.5
     theirs = MatglMEGNet.with_weights_of(ours)
     assert theirs.descriptor_size == ours.descriptor_size
-    codes = ours.codes(fidelities[-1:] or None, len(crystals))
+    codes = ours.codes(list(fidelities[-1:]) or None, len(crystals))
     inputs = (batch,) if codes is None else (batch, torch.from_numpy(codes))
     assert_close(ours.descriptor(*inputs), theirs.descriptor(*inputs), 1e-5)
     outputs = [model(*inputs) for model in (ours, theirs)]
