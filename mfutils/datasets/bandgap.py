@@ -2,8 +2,10 @@
 
 Two data sets share one form. `open` is committed with the code: 6,317 crystals with gaps
 from three PBE protocols and from experiment. `chen2021` is the study's own: the Materials
-Project snapshot of 2019-04-01 with the PBE, HSE, SCAN and GLLB-SC gaps of Chen et al. and
-experimental gaps, read from the public originals (`make data`). Serves sections 3.2 and 4.2.
+Project snapshot of 2019-04-01 with the PBE, HSE, SCAN and GLLB-SC gaps of Chen et al. and two sets
+of measured gaps, read from the public originals (`make data`). `exp_icsd`, the study's test, are
+2,703 crystals of a commercial database; `exp_mp` are gaps joined to Materials Project crystals by
+their likely id. Serves sections 3.2 and 4.2.
 """
 
 import logging
@@ -11,18 +13,27 @@ import logging
 import pandas as pd
 
 from mfutils.datasets import chen2021, registry, tables
-from mfutils.datasets.which import FIDELITIES, available, resolve
+from mfutils.datasets.which import FIDELITIES, MEASURED, available, measured, resolve
 from mfutils.errors import InputError
 
-__all__ = ["FIDELITIES", "available", "fidelities", "labels", "load", "resolve", "skipped"]
+__all__ = [
+    "FIDELITIES", "available", "computed", "fidelities", "labels", "load", "measured", "resolve",
+    "skipped",
+]  # fmt: skip
 
 _LOG = logging.getLogger(__name__)
 _REPORTED: set[str] = set()
 
 
 def fidelities(name: str = "auto") -> tuple[str, ...]:
-    """Names of the fidelities of a data set, cheapest first; `gap_<name>` are the columns."""
-    return FIDELITIES[resolve(name)]
+    """Names of the fidelities that are here, cheapest first; `gap_<name>` are the columns."""
+    return (*computed(name), *reversed(measured(name)))
+
+
+def computed(name: str = "auto") -> tuple[str, ...]:
+    """Names of the computed fidelities of a data set, cheapest first."""
+    name = resolve(name)
+    return tuple(f for f in FIDELITIES[name] if f not in MEASURED[name])
 
 
 def load(name: str = "auto", *, columns: list[str] | None = None) -> pd.DataFrame:
@@ -30,9 +41,10 @@ def load(name: str = "auto", *, columns: list[str] | None = None) -> pd.DataFram
 
     `structure` holds objects of `mfutils.crystals.structure.Crystal`. A gap is NaN where a
     fidelity has none. Both data sets have formation_energy_per_atom (eV/atom); `open` adds what
-    data/README.md lists. `columns` limits what is read. Labels and crystals that had to be
-    left out are counted in a warning in the log and listed by `skipped`. Raises DataError when a
-    file is missing, changed or malformed.
+    data/README.md lists, `chen2021` the fold to which the authors of exp_icsd dealt a crystal.
+    `columns` limits what is read. Labels and crystals that had to be left out are counted in a
+    warning in the log and listed by `skipped`. Raises DataError when a file is missing, changed or
+    malformed.
     """
     if resolve(name) == "open":
         return tables.read(registry.path("open_bandgap"), columns=columns)
@@ -49,8 +61,8 @@ def load(name: str = "auto", *, columns: list[str] | None = None) -> pd.DataFram
 def labels(name: str = "auto") -> pd.DataFrame:
     """Every gap as a row: material_id, fidelity, gap (eV), also those without a structure.
 
-    In chen2021 this is the full gap table, whose experimental entries of 2021 carry ids of a
-    commercial database (fidelities "ordered_exp" and "disordered_exp").
+    In chen2021 this is the full gap table; exp_icsd and exp_icsd_disordered, crystals with shared
+    sites, carry ids of a commercial database.
     """
     if resolve(name) == "chen2021":
         return chen2021.labels()[0]

@@ -1,24 +1,27 @@
 """The study's own data: gaps of Chen et al. 2021 on the structures of the 2019 snapshot.
 
 The gap table lists 52,348 PBE, 6,030 HSE, 2,290 GLLB-SC and 472 SCAN gaps by Materials
-Project id (Table 4.2). Its experimental gaps carry ids of a commercial structure database,
-so experiment joins through `likely_mpid` of Kingsbury's table instead. Every label that
-finds no structure is counted and listed. Serves sections 3.2 and 4.2.
+Project id (Table 4.2). Experiment comes in two sets. `exp_icsd` are the measured gaps of the same
+table, the study's own test; their ids are those of a commercial structure database, and their
+crystals stand below those of the snapshot where `mfutils.datasets.icsd_gaps` finds its originals.
+`exp_mp` are measured gaps that Kingsbury's table joins to snapshot crystals by `likely_mpid`. Every
+label that finds no structure is counted and listed. Serves sections 3.2 and 4.2.
 """
 
 from collections.abc import Iterable
 
 import pandas as pd
 
-from mfutils.datasets import originals, snapshot, which
+from mfutils.datasets import icsd_gaps, originals, snapshot, which
 from mfutils.errors import DataError
 from mfutils.plain_values import is_number
 
 __all__ = ["labels", "read_materials"]
 
-_BY_ICSD = ("ordered_exp", "disordered_exp")
+# Names of the experimental gaps in the table, and ours
+_BY_ICSD = {"ordered_exp": "exp_icsd", "disordered_exp": "exp_icsd_disordered"}
 _FIDELITIES = which.FIDELITIES["chen2021"]
-_COMPUTED = _FIDELITIES[:-1]
+_COMPUTED = tuple(f for f in _FIDELITIES if f not in which.MEASURED["chen2021"])
 _SKIP_COLUMNS = ["material_id", "fidelity", "reason"]
 
 
@@ -26,36 +29,60 @@ def read_materials() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Materials with structures and gaps, and the labels and crystals that were left out.
 
     The first table is that of `snapshot.read_snapshot` with gap_<fidelity> columns (eV, NaN where
-    unknown); the second has material_id, fidelity ("structure" for a crystal) and reason.
+    unknown), and below it the crystals of exp_icsd with their fold, where they are on this machine;
+    the second has material_id, fidelity ("structure" for a crystal) and reason.
     """
     frame, damaged = snapshot.read_snapshot()
+    damaged = damaged.assign(fidelity="structure")
     gaps, left_out = labels()
-    by_structure = gaps[~gaps["fidelity"].isin(_BY_ICSD)]
-    orphan = ~by_structure["material_id"].isin(frame["material_id"])
-    wide = by_structure.set_index(["material_id", "fidelity"])["gap"].unstack()
-    wide = wide.reindex(columns=list(_FIDELITIES)).add_prefix("gap_")
+    fidelities = list(_FIDELITIES)
+    missing = "structure is in a commercial database"
+    if which.icsd_available():
+        crystals, refused = icsd_gaps.ordered()
+        _compare(crystals, gaps)
+        frame = pd.concat([frame, crystals.drop(columns="gap")], ignore_index=True)
+        damaged = pd.concat([damaged, refused.assign(fidelity="structure")])
+        missing = "disordered: some sites are shared by several elements"
+    else:
+        fidelities.remove("exp_icsd")
+    found = gaps["material_id"].isin(frame["material_id"]) & gaps["fidelity"].isin(fidelities)
+    wide = gaps[found].set_index(["material_id", "fidelity"])["gap"].unstack()
+    wide = wide.reindex(columns=fidelities).add_prefix("gap_")
     frame = frame.join(wide, on="material_id")
+    by_icsd = gaps["fidelity"].isin(set(_BY_ICSD.values()) - set(fidelities))
     skips = [
-        damaged.assign(fidelity="structure"),
+        damaged,
         left_out,
-        by_structure[orphan].assign(reason="no structure with this id in the snapshot"),
-        gaps[gaps["fidelity"].isin(_BY_ICSD)].assign(
-            reason="structure is in a commercial database"
-        ),
+        gaps[~found & ~by_icsd].assign(reason="no structure with this id"),
+        gaps[~found & by_icsd].assign(reason=missing),
     ]
     return frame, pd.concat([part[_SKIP_COLUMNS] for part in skips], ignore_index=True)
+
+
+def _compare(crystals: pd.DataFrame, gaps: pd.DataFrame) -> None:
+    """DataError unless the crystals of exp_icsd carry the gaps of the table."""
+    table = gaps[gaps["fidelity"] == "exp_icsd"].set_index("material_id")["gap"]
+    apart = crystals["gap"] != crystals["material_id"].map(table)
+    if apart.any():
+        first = crystals[apart].iloc[0]
+        listed = table.get(first["material_id"], "no gap")
+        raise DataError(
+            f"{first['material_id']}: the file of the crystal says {first['gap']} eV, the gap "
+            f"table {listed}; expected the same, so delete both originals and run `make data`"
+        )
 
 
 def labels() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every usable gap (material_id, fidelity, gap in eV), and the labels left out.
 
-    Fidelities are those of `which.FIDELITIES`, and "ordered_exp" and "disordered_exp", whose ids
-    belong to a commercial database. The second table has material_id, fidelity, reason.
+    Fidelities are those of `which.FIDELITIES`, and "exp_icsd_disordered" of crystals with shared
+    sites; the ids of exp_icsd and exp_icsd_disordered belong to a commercial database. The second
+    table has material_id, fidelity, reason.
     """
     kept, skips = [], []
     for fidelity, rows in _gap_table().items():
-        _sort_out(rows, fidelity, kept, skips)
-    _sort_out(_experiment(), "exp", kept, skips)
+        _sort_out(rows, _BY_ICSD.get(fidelity, fidelity), kept, skips)
+    _sort_out(_experiment(), "exp_mp", kept, skips)
     return (
         pd.DataFrame(kept, columns=["material_id", "fidelity", "gap"]),
         pd.DataFrame(skips, columns=_SKIP_COLUMNS),

@@ -16,13 +16,13 @@ import pandas as pd
 from mfutils.crystals import formulas
 from mfutils.crystals.disordered import DisorderedCrystal, from_occupancies
 from mfutils.crystals.structure import ATOMIC_NUMBERS, SYMBOLS
-from mfutils.datasets import originals
+from mfutils.datasets import originals, which
 from mfutils.errors import DataError, InputError
 from mfutils.plain_values import brief, is_number
 
 __all__ = ["COUNTS", "FOLDS", "available", "disordered", "ordered"]
 
-FOLDS = tuple(f"icsd_ordered_{fold}" for fold in range(5))
+FOLDS = which.ICSD_ORIGINALS
 _DISORDERED = "icsd_disordered"
 # Crystals in each original
 COUNTS = dict(zip((*FOLDS, _DISORDERED), (541, 541, 541, 540, 540, 278), strict=True))
@@ -32,7 +32,7 @@ _SKIP_COLUMNS = ["material_id", "reason"]
 
 def available() -> bool:
     """True when the five folds of ordered crystals are on this machine."""
-    return all(originals.find(name) is not None for name in FOLDS)
+    return which.icsd_available()
 
 
 def ordered() -> tuple[pd.DataFrame, pd.DataFrame]:

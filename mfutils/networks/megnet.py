@@ -6,7 +6,8 @@ One block updates, in this order, with u the state and + for concatenation,
     v_i' = phi_v(v_i + mean of e_k' at atom i + u)         every atom        (2.9, 2.10)
     u'   = phi_u(u + mean of all e_k' + mean of all v_i')  the state         (2.11 - 2.13)
 
-where phi are dense layers with softplus(x) - ln 2, and adds its input to its output. Edges start
+where phi are dense layers with softplus(x) - ln 2, or plain softplus(x) for
+activation="softplus", and adds its input to its output. Edges start
 as Gaussians of their length, atoms as a learned vector of their element, the state as zeros or,
 for a model of several fidelities, as a learned vector of the fidelity (Chen et al., Nature
 Computational Science 1, 46 (2021)). After the blocks set2set makes one vector of all atoms
@@ -19,6 +20,7 @@ the network cannot tell apart are computed once (`mfutils.crystals.quotient`).
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,13 +42,17 @@ __all__ = ["MEGNet", "check_config", "gaussian_basis"]
 
 # Stored distances are single precision: beyond the cutoff by rounding is still inside.
 _ROUNDING = 1e-4
+# What each activation has more than softplus(x) - ln 2
+_SHIFT = {"softplus2": 0.0, "softplus": math.log(2)}
 
 
 class MEGNet(GraphModel):
     """The MEGNet of section 2.3.1: `model(batch)` gives the standardised target (g,) of g graphs.
 
     cutoff is the radius of the graphs in Angstrom, built with max_neighbors=None. gauss_width w
-    means exp(-w d^2), d in Angstrom, as in matgl. fidelities names the sources of a
+    means exp(-w d^2), d in Angstrom, as in matgl; the centres of the Gaussians lie evenly from 0 to
+    gauss_end (Angstrom; None: cutoff + 1, as in matgl). activation is "softplus2", softplus - ln 2,
+    or "softplus" (matgl's activation_type). fidelities names the sources of a
     multi-fidelity model, state_size is the length of the vector learned for each. dense, update
     and head are the layers before a block, inside it and after the descriptor. An atom
     without neighbours has zeros for the mean of its edges (eq 2.9); a graph without any edge
@@ -62,37 +68,43 @@ class MEGNet(GraphModel):
     def __init__(
         self, *, cutoff: float = 5.0, max_neighbors: int | None = None,
         fidelities: Sequence[str] = (), seed: int = 0, gauss_width: float = 0.4,
-        gaussians: int = 100, blocks: int = 3, set2set_steps: int = 3, node_size: int = 16,
+        gauss_end: float | None = None, gaussians: int = 100, activation: str = "softplus2",
+        blocks: int = 3, set2set_steps: int = 3, node_size: int = 16,
         state_size: int = 2, dense: Sequence[int] = (64, 32), update: Sequence[int] = (64, 64, 32),
         head: Sequence[int] = (32, 16), compiled: bool | None = None,
     ) -> None:  # fmt: skip
         config = {
             "cutoff": float(cutoff), "max_neighbors": max_neighbors, "fidelities": fidelities,
-            "seed": int(seed), "gauss_width": float(gauss_width), "gaussians": gaussians,
-            "blocks": blocks, "set2set_steps": set2set_steps, "node_size": node_size,
-            "state_size": state_size, "dense": tuple(dense), "update": tuple(update),
-            "head": tuple(head), "compiled": compiled,
+            "seed": int(seed), "gauss_width": float(gauss_width),
+            "gauss_end": float(cutoff + 1 if gauss_end is None else gauss_end),
+            "gaussians": gaussians, "activation": activation, "blocks": blocks,
+            "set2set_steps": set2set_steps, "node_size": node_size, "state_size": state_size,
+            "dense": tuple(dense), "update": tuple(update), "head": tuple(head),
+            "compiled": compiled,
         }  # fmt: skip
         check_config(config)
         super().__init__(config)
-        size = update[-1]
+        size, shift = update[-1], _SHIFT[activation]
         self.descriptor_size = 5 * size
         with seeded(seed):
             self.embedding = nn.Embedding(len(SYMBOLS) + 1, node_size)
             if self.fidelities:
                 self.fidelity_embedding = nn.Embedding(len(self.fidelities), state_size)
-            self.edge_encoder = _Dense(gaussians, *dense, compiled=compiled)
-            self.node_encoder = _Dense(node_size, *dense, compiled=compiled)
-            self.state_encoder = _Dense(state_size, *dense, compiled=compiled)
+            self.edge_encoder = _Dense(gaussians, *dense, compiled=compiled, shift=shift)
+            self.node_encoder = _Dense(node_size, *dense, compiled=compiled, shift=shift)
+            self.state_encoder = _Dense(state_size, *dense, compiled=compiled, shift=shift)
             self.blocks = nn.ModuleList(
-                _Block(size, dense if number else (), update, compiled) for number in range(blocks)
+                _Block(size, dense if number else (), update, compiled, shift)
+                for number in range(blocks)
             )
             self.edge_set2set = Set2Set(size, set2set_steps, compiled=compiled)
             self.node_set2set = Set2Set(size, set2set_steps, compiled=compiled)
-            self.output = _Head(self.descriptor_size, *head, 1, compiled=compiled)
+            self.output = _Head(self.descriptor_size, *head, 1, compiled=compiled, shift=shift)
         # Elements with weights: all, unless the weights came from elsewhere.
         self.register_buffer("known", torch.arange(len(SYMBOLS) + 1) > 0)
-        basis = gaussian_basis(config["cutoff"], config["gauss_width"], gaussians)
+        basis = gaussian_basis(
+            config["cutoff"], config["gauss_width"], gaussians, end=config["gauss_end"]
+        )
         self.register_buffer("_basis", basis, persistent=False)
 
     def descriptor(
@@ -143,22 +155,30 @@ class MEGNet(GraphModel):
         first, *rest = self.edge_encoder
         form = {"compiled": self.compiled}
         polynomials = expand(distance, self.cutoff, self._basis.shape[1], **form)
-        edges = dense_layer(polynomials, first.weight @ self._basis, first.bias, **form)
+        shift = self.edge_encoder.shift
+        weight = first.weight @ self._basis
+        edges = _shifted(dense_layer(polynomials, weight, first.bias, **form), shift)
         for layer in rest:
-            edges = dense_layer(edges, layer.weight, layer.bias, **form)
+            edges = _shifted(dense_layer(edges, layer.weight, layer.bias, **form), shift)
         return edges
 
 
-class _Dense(nn.ModuleList):
-    """Linear layers of these sizes, each followed by softplus(x) - ln 2."""
+def _shifted(x, shift):
+    """softplus(x) - ln 2, as the layers compute it, plus what the activation has more."""
+    return x + shift if shift else x
 
-    def __init__(self, *sizes, compiled):
+
+class _Dense(nn.ModuleList):
+    """Linear layers of these sizes, each followed by softplus(x) - ln 2 + shift."""
+
+    def __init__(self, *sizes, compiled, shift):
         super().__init__(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
-        self.compiled = compiled
+        self.compiled, self.shift = compiled, shift
 
     def forward(self, x):
         for layer in self:
             x = dense_layer(x, layer.weight, layer.bias, compiled=self.compiled)
+            x = _shifted(x, self.shift)
         return x
 
 
@@ -169,21 +189,23 @@ class _Head(_Dense):
         *hidden, last = self
         for layer in hidden:
             x = dense_layer(x, layer.weight, layer.bias, compiled=self.compiled)
+            x = _shifted(x, self.shift)
         return last(x)
 
 
 class _Block(nn.Module):
     """Eqs 2.8 to 2.13, the dense layers before them and the sum with the input after them."""
 
-    def __init__(self, size, dense, update, compiled):
+    def __init__(self, size, dense, update, compiled, shift):
         super().__init__()
         self.compiled = compiled
-        self.edge_dense = _Dense(size, *dense, compiled=compiled)
-        self.node_dense = _Dense(size, *dense, compiled=compiled)
-        self.state_dense = _Dense(size, *dense, compiled=compiled)
-        self.edge_update = _Dense(4 * size, *update, compiled=compiled)
-        self.node_update = _Dense(3 * size, *update, compiled=compiled)
-        self.state_update = _Dense(3 * size, *update, compiled=compiled)
+        form = {"compiled": compiled, "shift": shift}
+        self.edge_dense = _Dense(size, *dense, **form)
+        self.node_dense = _Dense(size, *dense, **form)
+        self.state_dense = _Dense(size, *dense, **form)
+        self.edge_update = _Dense(4 * size, *update, **form)
+        self.node_update = _Dense(3 * size, *update, **form)
+        self.state_update = _Dense(3 * size, *update, **form)
 
     def forward(self, graphs, edges, nodes, state):
         before = edges, nodes, state
@@ -210,22 +232,27 @@ class _Block(nn.Module):
             graphs.neighbor,
             compiled=self.compiled,
         )
+        shift = self.edge_update.shift
+        edges = _shifted(edges, shift)
         for layer in rest:
             edges = dense_layer(edges, layer.weight, layer.bias, compiled=self.compiled)
+            edges = _shifted(edges, shift)
         return edges
 
 
 def gaussian_basis(
-    cutoff: float, width: float, count: int, *, tolerance: float = 1e-9
+    cutoff: float, width: float, count: int, *, end: float | None = None, tolerance: float = 1e-9
 ) -> torch.Tensor:
-    """The Gaussians exp(-width (d - c)^2), c evenly from 0 to cutoff + 1, as polynomials of d.
+    """The Gaussians exp(-width (d - c)^2) as polynomials of d.
+
+    c lies evenly from 0 to `end` (default: cutoff + 1), all in Angstrom.
 
     Returns (count, order) float32: row c holds the Chebyshev coefficients of Gaussian c on
     0 <= d <= cutoff, up to the last one above `tolerance`. Wide Gaussians are smooth: 24
     polynomials stand for 100 Gaussians to the last digit of single precision, and a layer on
     them costs a quarter.
     """
-    centers = np.linspace(0, cutoff + 1, count)
+    centers = np.linspace(0, cutoff + 1 if end is None else end, count)
 
     def gaussians(x):
         return np.exp(-width * (0.5 * cutoff * (x[..., None] + 1) - centers) ** 2)
@@ -247,7 +274,11 @@ def check_config(config: dict) -> None:
             f"max_neighbors is {config['max_neighbors']}; MEGNet reads all neighbours within the "
             "cutoff, so give None"
         )
-    for name in ("cutoff", "gauss_width"):
+    if config["activation"] not in _SHIFT:
+        raise InputError(
+            f"activation is {config['activation']!r}; expected one of {', '.join(_SHIFT)}"
+        )
+    for name in ("cutoff", "gauss_width", "gauss_end"):
         if not 0 < config[name] <= 100:
             raise InputError(f"{name} is {config[name]!r}; expected a number above 0, at most 100")
     for name in ("gaussians", "blocks", "set2set_steps", "node_size", "state_size"):

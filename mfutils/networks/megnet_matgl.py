@@ -56,12 +56,20 @@ class MatglMEGNet(GraphModel):
         super().__init__(config)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its dependencies, at import
+            from matgl.layers import BondExpansion
             from matgl.models import MEGNet as Reference
         with seeded(config["seed"]):
             self.network = Reference(
                 element_types=SYMBOLS,
                 cutoff=config["cutoff"],
-                gauss_width=config["gauss_width"],
+                bond_expansion=BondExpansion(
+                    rbf_type="Gaussian",
+                    initial=0.0,
+                    final=config["gauss_end"],
+                    num_centers=config["gaussians"],
+                    width=config["gauss_width"],
+                ),
+                activation_type=config["activation"],
                 dim_edge_embedding=config["gaussians"],
                 nblocks=config["blocks"],
                 niters_set2set=config["set2set_steps"],

@@ -27,6 +27,11 @@ class GapGraphs:
     table: pd.DataFrame
     graphs: GraphDataset
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of the measured sets in the table, the study's own test first."""
+        return tuple(f for f in bandgap.measured(self.name) if f"gap_{f}" in self.table)
+
     def gap(self, fidelity: str) -> np.ndarray:
         """Gaps (m,) in eV, NaN where unknown; raises InputError for an unknown fidelity."""
         known = [c.removeprefix("gap_") for c in self.table if c.startswith("gap_")]
@@ -38,6 +43,15 @@ class GapGraphs:
         """Graph numbers with a gap of this fidelity, in order, without those in `without`."""
         rows = np.flatnonzero(np.isfinite(self.gap(fidelity)))
         return rows if without is None else rows[~np.isin(rows, without)]
+
+    def of_same_composition(self, rows: np.ndarray) -> np.ndarray:
+        """Graph numbers of all crystals whose composition is that of one of `rows`, in order.
+
+        Two databases number their crystals apart, so that an id cannot tell whether a crystal of
+        one stands in the other too; a composition can.
+        """
+        formula = self.table["formula"]
+        return np.flatnonzero(formula.isin(set(formula.iloc[rows])))
 
     def labels(
         self, fidelities: Iterable[str], generator: np.random.Generator, *,

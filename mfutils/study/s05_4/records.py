@@ -138,17 +138,18 @@ def load(name="auto", *, hidden=0.5, seed=0):
     # the published atom table of the network ends before some actinides
     last = len(atom_features())
     table = table[[c.numbers.max() <= last for c in table["structure"]]].reset_index(drop=True)
-    fidelities = tuple(f for f in bandgap.fidelities(name) if f != "exp")
+    fidelities = bandgap.computed(name)
     features = gap_features.structure_features(table)
     table = table.drop(columns="structure")
     table["composition"] = [composition_key(formula) for formula in table["formula"]]
-    measured = np.flatnonzero(table["gap_exp"].notna())
+    gap = table[f"gap_{bandgap.measured(name)[0]}"].to_numpy(float)
+    measured = np.flatnonzero(np.isfinite(gap))
     if name == "open":
         drawn = np.random.default_rng([seed, 5]).permutation(len(measured))
         lost = np.sort(measured[drawn[: round(hidden * len(measured))]])
         measured = np.setdiff1d(measured, lost)
         formulas = table["formula"].to_numpy()[lost]
-        loose = pd.DataFrame({"formula": formulas, "gap": table["gap_exp"].to_numpy()[lost]})
+        loose = pd.DataFrame({"formula": formulas, "gap": gap[lost]})
     else:
         loose = _formulas_of_experiment()
     loose["composition"] = [composition_key(formula) for formula in loose["formula"]]
@@ -161,7 +162,7 @@ def load(name="auto", *, hidden=0.5, seed=0):
         fidelities=fidelities,
         crystals=table,
         rows=measured,
-        gap=table["gap_exp"].to_numpy(float)[measured],
+        gap=gap[measured],
         known=table[[f"gap_{f}" for f in fidelities]].to_numpy(float)[measured],
         composition=with_crystal,
         system=np.array([_system(key) for key in with_crystal]),

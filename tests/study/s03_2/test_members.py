@@ -64,15 +64,15 @@ def test_tables_and_graphs_are_side_by_side(data):
 @pytest.mark.parametrize("seed", [42, 84])
 def test_the_sound_protocol_never_trains_on_a_test_material(data, fidelity, seed):
     options = {"seed": seed, "samples": 472}
-    tested = set(data.table["material_id"].iloc[data.rows("exp")])
+    tested = set(data.table["formula"].iloc[data.rows("exp")])
     train, validation = members.draw(data, fidelity, protocol="sound", **options)
-    drawn = data.table["material_id"].iloc[np.concatenate([train, validation])]
-    assert not tested & set(drawn)
-    assert len(set(drawn)) == 472
+    rows = np.concatenate([train, validation])
+    assert not tested & set(data.table["formula"].iloc[rows])
+    assert len(set(rows)) == 472
     assert len(train) == round(0.8 * 472)
     # the printed protocol does meet them, which is why there are two
     train, validation = members.draw(data, fidelity, protocol="thesis", **options)
-    drawn = data.table["material_id"].iloc[np.concatenate([train, validation])]
+    drawn = data.table["formula"].iloc[np.concatenate([train, validation])]
     assert tested & set(drawn)
 
 
@@ -97,15 +97,20 @@ def test_all_rows_where_there_are_fewer_and_an_error_where_there_are_too_few(dat
 def test_a_member_says_everything_about_its_test(data, result):
     tested = data.rows("exp")
     assert np.array_equal(result.test, tested)
-    np.testing.assert_array_equal(result.target, data.gap("exp")[tested])
+    assert list(result.measured) == ["exp"]
+    np.testing.assert_array_equal(result.measured["exp"], data.gap("exp")[tested])
     mean, std = result.scaler.mean, result.scaler.std
     drawn = data.gap("oqmd_pbe")[result.train]
     assert (mean, std) == pytest.approx((drawn.mean(), drawn.std(ddof=1)))
-    np.testing.assert_allclose(result.network, mean + std * result.standardised, rtol=1e-12)
-    assert result.descriptor_test.shape == (len(tested), SMALL["hidden"])
-    assert result.descriptor_drawn.shape == (60, SMALL["hidden"])
-    rows = np.concatenate([result.train, result.validation])
-    np.testing.assert_array_equal(result.target_drawn, data.gap("oqmd_pbe")[rows])
+    said = result.right
+    np.testing.assert_allclose(said.test, mean + std * said.standardised, rtol=1e-12)
+    assert said.descriptor_test.shape == (len(tested), SMALL["hidden"])
+    assert said.descriptor_drawn.shape == (60, SMALL["hidden"])
+    assert said.drawn.shape == (60,)
+    np.testing.assert_array_equal(result.target, data.gap("oqmd_pbe")[result.drawn])
+    assert result.as_published is None
+    with pytest.raises(InputError, match="no reading 'as_published'; expected 'right'"):
+        result.process_job("as_published")
     assert len(result.history["train_loss"]) == result.epochs == 4
 
 
@@ -149,7 +154,8 @@ def test_a_run_is_stored_and_found_again(tmp_path, result):
     first = sweep.run(members.member, jobs, workers=1, folder=tmp_path)
     again = sweep.run(members.member, jobs, workers=1, folder=tmp_path)
     stored, same, expected, second = (
-        (r.network, r.descriptor_test, r.train) for r in (first[0], again[0], result, first[1])
+        (r.right.test, r.right.descriptor_test, r.train)
+        for r in (first[0], again[0], result, first[1])
     )
     for a, b, c, other in zip(stored, same, expected, second, strict=True):
         assert np.array_equal(a, b)
@@ -219,13 +225,20 @@ def test_megnet_members_repeat_and_differ_by_seed():
         "architecture": "megnet", "samples": 20, "training": {"epochs": 1},
         "model": {"blocks": 1, "dense": (8,), "update": (8, 8), "head": (8,), "gaussians": 10},
     }  # fmt: skip
-    first, again, other = (members.member(**job | {"seed": s}) for s in (42, 42, 84))
-    assert np.array_equal(first.network, again.network)
-    assert np.array_equal(first.descriptor_test, again.descriptor_test)
-    assert not np.array_equal(first.network, other.network)
+    runs = [members.member(**job | {"seed": s}) for s in (42, 42, 84)]
+    said, again, other = (run.right for run in runs)
+    assert np.array_equal(said.test, again.test)
+    assert np.array_equal(said.descriptor_test, again.descriptor_test)
+    assert not np.array_equal(said.test, other.test)
     # the study trains MEGNet on eV, so there is one evaluation only
-    assert first.scaler == TargetScaler(0.0, 1.0)
-    assert np.array_equal(first.network, first.standardised)
+    assert runs[0].scaler == TargetScaler(0.0, 1.0)
+    assert np.array_equal(said.test, said.standardised)
+    # under the study's numbering most elements are read as others, in training too
+    wrong = runs[0].as_published
+    assert not np.allclose(wrong.test, said.test)
+    assert not np.allclose(wrong.drawn, said.drawn)
+    job = runs[0].process_job("as_published")
+    assert np.array_equal(job["descriptor_test"], wrong.descriptor_test)
 
 
 def test_an_unknown_architecture_is_one_clear_line():
@@ -241,12 +254,15 @@ def test_nothing_leaks_on_the_studys_own_data():
         pytest.skip("the originals are not in the data directory")
     data = gap_graphs.load("chen2021", cutoff=8.0, max_neighbors=12)
     ids = data.table["material_id"].to_numpy()
-    tested = set(ids[data.rows("exp")])
-    assert len(tested) == 1280
-    assert (data.gap("exp")[data.rows("exp")] == 0).mean() == pytest.approx(0.679, abs=5e-4)
+    assert len(data.rows("exp_mp")) == 1280
+    zeros = {name: (data.gap(name)[data.rows(name)] == 0).mean() for name in data.measured}
+    assert zeros["exp_mp"] == pytest.approx(0.679, abs=5e-4)
+    assert zeros.get("exp_icsd", 0.512) == pytest.approx(0.512, abs=5e-4)
+    formulas = data.table["formula"].to_numpy()
+    tested = set(formulas[members.tested_rows(data)])
     for fidelity in ("pbe", "hse", "scan", "gllb-sc"):
         for seed in members.SEEDS:
             parts = members.draw(data, fidelity, seed=seed, samples=472, protocol="sound")
-            drawn = ids[np.concatenate(parts)]
-            assert not tested & set(drawn)
-            assert len(set(drawn)) == len(drawn)
+            drawn = np.concatenate(parts)
+            assert not tested & set(formulas[drawn])
+            assert len(set(ids[drawn])) == len(drawn)
