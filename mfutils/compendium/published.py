@@ -4,7 +4,8 @@
 digits say how exact it is), unit, place, class and reason. The classes are
 
 - ``exact``: our value, rounded to the printed digits, equals the printed one;
-- ``spread``: the printed value lies inside the range of our repeated runs;
+- ``spread``: the printed value lies inside the range of our repeated runs, or inside an interval
+  for a repetition of ours where one value needs all runs;
 - ``trend``: only an ordering or a sign is claimed, and it holds in our data;
 - ``not-reproducible``: the reason is stated, and `expect` bounds our own value.
 """
@@ -107,8 +108,8 @@ def _entry(path: Path, row: int, item) -> Printed:
 def compare(value: Printed, ours: Any, *, dataset: str | None = None) -> dict:
     """One row {id, printed, ours, class, verdict, ok, unit, where, reason}.
 
-    `ours` is a number, a string, a list (class spread) or a dict with ``holds`` (class
-    trend); None means that no value was recorded.
+    `ours` is a number, a string, a list or a dict with ``interval`` and ``n`` (class spread), or a
+    dict with ``holds`` (class trend); None means that no value was recorded.
     """
     row = {"id": value.id, "printed": value.printed, "ours": ours, "class": value.kind}
     if value.dataset and dataset != value.dataset:
@@ -149,13 +150,17 @@ def _exact(value: Printed, ours) -> tuple[str, bool]:
 
 
 def _spread(value: Printed, ours) -> tuple[str, bool]:
-    if not isinstance(ours, list) or len(ours) < 2 or not all(map(is_number, ours)):
-        return "MISS: class spread needs a list of at least two numbers", False
+    if isinstance(ours, dict):
+        ends, n, word = ours.get("interval"), ours.get("n"), "interval"
+    else:
+        ends, n, word = ours, len(ours) if isinstance(ours, list) else 0, "range"
+    if not isinstance(ends, list) or len(ends) < 2 or not all(map(is_number, ends)):
+        return "MISS: class spread needs two numbers or more, or a dict with interval and n", False
     if (printed := _number(value.printed)) is None:
         return f"MISS: printed value {brief(value.printed)} is not a number", False
-    low, high = min(ours), max(ours)
+    low, high = min(ends), max(ends)
     inside = low <= float(printed) <= high
-    text = f"our range [{low:.4g}, {high:.4g}] over n={len(ours)}"
+    text = f"our {word} [{low:.4g}, {high:.4g}] over n={n}"
     return (f"inside {text}", True) if inside else (f"MISS: outside {text}", False)
 
 
@@ -228,6 +233,8 @@ def read_values(folder: Path) -> tuple[dict, str | None]:
 
 def shown(ours: Any) -> str:
     """Our value as short text for a table cell."""
+    if isinstance(ours, dict) and "holds" not in ours and is_number(ours.get("effect")):
+        return f"{ours['effect']:.5g}"
     if isinstance(ours, dict):
         return "holds" if ours.get("holds") else "does not hold"
     if isinstance(ours, list) and ours and all(map(is_number, ours)):
