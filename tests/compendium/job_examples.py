@@ -192,7 +192,10 @@ def of_active():
 
 
 EXAMPLES = {
-    "mfutils.study.s03_2.processes.fit_process": of_process,
+    "mfutils.study.s03_2.processes.exact_process": of_process,
+    "mfutils.study.s03_2.processes.thesis_process": lambda: of_process() | {
+        "trained": 24, "epochs": 2
+    },
     "mfutils.study.s03_2.members.member": of_member,
     "mfutils.study.s03_2.members.multi_fidelity": of_multi_fidelity,
     "mfutils.study.s04_1.likelihood_job.likelihood_draw": lambda: {

@@ -16,6 +16,7 @@ import torch
 
 from mfutils.errors import InputError
 from mfutils.gp.descriptor_gp import fit_descriptor_gp
+from mfutils.gp.inputs import as_inputs, as_targets
 from mfutils.networks.base import seeded
 
 __all__ = ["DEFAULT_NOISE", "INDUCING", "Process", "exact_process", "thesis_process"]
@@ -90,8 +91,9 @@ def thesis_process(
             f"{trained} of {len(target_drawn)} rows train; expected at least 2, and some to "
             "validate"
         )
+    x = torch.from_numpy(as_inputs(descriptor_drawn, "descriptor_drawn"))
+    target = torch.from_numpy(as_targets(target_drawn, len(x)))
     start = time.process_time()
-    x, target = torch.from_numpy(descriptor_drawn).double(), torch.from_numpy(target_drawn)
     with seeded(seed):
         rows = torch.randperm(trained)[: min(inducing, trained)]
         model, likelihood = _variational(x[rows].clone())
@@ -99,7 +101,8 @@ def thesis_process(
     seconds = time.process_time() - start
     model.eval()
     with torch.no_grad():
-        posterior = model(torch.from_numpy(descriptor_test).double())
+        asked = as_inputs(descriptor_test, "descriptor_test", columns=x.shape[1])
+        posterior = model(torch.from_numpy(asked))
         variance = posterior.variance.clamp_min(0).numpy()
     return Process(
         mean=posterior.mean.numpy(),

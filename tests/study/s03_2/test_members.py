@@ -19,7 +19,7 @@ from mfutils.gp.sparse import SparseGaussianProcess
 from mfutils.networks.labels import TargetScaler
 from mfutils.study import gap_graphs
 from mfutils.study.s03_2 import members
-from mfutils.study.s03_2.processes import fit_process
+from mfutils.study.s03_2.processes import exact_process
 
 SMALL = {"features": 12, "convolutions": 1, "hidden": 12}
 JOB = {
@@ -116,9 +116,9 @@ def test_a_member_says_everything_about_its_test(data, result):
 
 def test_the_process_of_a_member(result):
     job = result.process_job()
-    fitted = fit_process(**job)
-    noise = np.sqrt(fitted["gp_std"] ** 2 - fitted["gp_std_noiseless"] ** 2)
-    np.testing.assert_allclose(noise, fitted["gp_noise_std"], rtol=1e-6)
+    fitted = exact_process(**job)
+    noise = np.sqrt(fitted.std**2 - fitted.std_noiseless**2)
+    np.testing.assert_allclose(noise, fitted.noise_std, rtol=1e-6)
     kernel = ConstantKernel() * RBF(np.sqrt(SMALL["hidden"])) + WhiteKernel()
     peer = GaussianProcessRegressor(
         kernel, normalize_y=True, n_restarts_optimizer=4, random_state=0
@@ -129,8 +129,8 @@ def test_the_process_of_a_member(result):
         peer.fit(x.transform(job["descriptor_drawn"].astype(float)), job["target_drawn"])
     mean, std = peer.predict(x.transform(job["descriptor_test"].astype(float)), return_std=True)
     scale = np.std(job["target_drawn"])
-    np.testing.assert_allclose(fitted["gp_mean"], mean, atol=0.02 * scale)
-    np.testing.assert_allclose(fitted["gp_std"], std, atol=0.02 * scale)
+    np.testing.assert_allclose(fitted.mean, mean, atol=0.02 * scale)
+    np.testing.assert_allclose(fitted.std, std, atol=0.02 * scale)
 
 
 def test_stored_networks_know_the_code_of_the_layers_but_not_of_the_process():
@@ -142,7 +142,7 @@ def test_stored_networks_know_the_code_of_the_layers_but_not_of_the_process():
         "mfutils.networks.megnet_ops",
     } <= set(behind)
     assert not {"mfutils.gp.exact", "mfutils.gp.descriptor_gp"} & set(behind)
-    assert code_hash(members.member) != code_hash(fit_process)
+    assert code_hash(members.member) != code_hash(exact_process)
 
 
 def test_a_run_is_stored_and_found_again(tmp_path, result):
