@@ -11,7 +11,16 @@ import pytest
 
 from mfutils import files, paths
 from mfutils.crystals.structure import Crystal
-from mfutils.datasets import bandgap, chen2021, elastic, registry, snapshot, tables, which
+from mfutils.datasets import (
+    bandgap,
+    chen2021,
+    elastic,
+    icsd_gaps,
+    registry,
+    snapshot,
+    tables,
+    which,
+)
 from mfutils.errors import DataError, InputError
 
 CIF = """data_{name}
@@ -187,6 +196,45 @@ def test_chen2021_joins_labels_to_structures(originals, caplog, monkeypatch):
     assert len(labels) == 8
     with pytest.raises(InputError, match="chen2021 has no column gap_mp_pbe"):
         bandgap.load("chen2021", columns=["gap_mp_pbe"])
+
+
+def icsd(folder, monkeypatch, gap=1.0):
+    """One ordered crystal per fold beside the originals; icsd-5 has `gap` in its file."""
+    cell = {"matrix": [[4.0, 0, 0], [0, 4.0, 0], [0, 0, 4.0]]}
+    for fold, source in enumerate(icsd_gaps.FOLDS):
+        sites = [
+            {"abc": [place] * 3, "species": [{"element": e, "occu": 1.0}]}
+            for place, e in ((0.0, "Cs"), (0.5, "Cl"))
+        ]
+        value = gap if fold == 0 else fold / 2
+        entry = {"structure": {"lattice": cell, "sites": sites}, "band_gap": value}
+        (folder / f"ordered_{fold}.json").write_text(json.dumps({f"icsd-{fold + 5}": entry}))
+        monkeypatch.setitem(icsd_gaps.COUNTS, source, 1)
+
+
+def test_the_studys_own_test_stands_below_the_snapshot(originals, monkeypatch):
+    measured = {f"icsd-{fold + 5}": fold / 2 if fold else 1.0 for fold in range(5)}
+    folder = originals(gaps=json.dumps(GAPS | {"ordered_exp": measured}))
+    assert bandgap.measured("chen2021") == ("exp_mp",)
+    icsd(folder, monkeypatch)
+    assert bandgap.measured("chen2021") == ("exp_icsd", "exp_mp")
+    assert bandgap.fidelities("chen2021")[-2:] == ("exp_mp", "exp_icsd")
+    assert bandgap.computed("chen2021") == ("pbe", "gllb-sc", "scan", "hse")
+    frame = bandgap.load("chen2021")
+    assert frame["material_id"].tolist() == ["mp-1", "mp-2", *measured]
+    assert frame["gap_exp_icsd"].tolist()[2:] == list(measured.values())
+    assert frame["gap_exp_icsd"].isna().tolist() == [True, True, *[False] * 5]
+    assert frame["fold"].tolist()[2:] == [0, 1, 2, 3, 4]
+    assert frame["gap_pbe"].notna().sum() == 2
+    assert "exp_icsd" not in set(bandgap.skipped("chen2021")["fidelity"])
+
+
+def test_a_crystal_whose_file_disagrees_with_the_gap_table_is_refused(originals, monkeypatch):
+    measured = {f"icsd-{fold + 5}": fold / 2 if fold else 1.0 for fold in range(5)}
+    folder = originals(gaps=json.dumps(GAPS | {"ordered_exp": measured}))
+    icsd(folder, monkeypatch, gap=1.25)
+    with pytest.raises(DataError, match=r"icsd-5: the file .* says 1.25 eV, the gap table 1.0"):
+        bandgap.load("chen2021")
 
 
 def test_bad_labels_are_listed_not_dropped(originals):

@@ -8,7 +8,7 @@ An order or a sign *holds* when the whole 95 % interval over test compositions a
 the printed side, for every pair of neighbours in an order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -19,8 +19,11 @@ from mfutils.uncertainty.compare import Draws
 
 __all__ = [
     "against_single", "cells", "difference_of_singles", "fused_cells", "fusion_gain", "order_holds",
-    "repeated",
+    "repeated", "section",
 ]  # fmt: skip
+
+
+_TEXT = "section_3_2_4"
 
 
 def cells(id: str, ensemble: Ensemble, prediction: str) -> dict[str, list[float]]:
@@ -103,3 +106,79 @@ def order_holds(
         "holds": all(c.high < 0 for c in found),
         "pairs": [c.verdict for c in found],
     }
+
+
+def section(
+    thesis: Mapping[str, tuple[Ensemble, str]], *, known: Ensemble, second: Mapping[str, Ensemble],
+    pair: Sequence[str], draws: Draws,
+) -> dict[str, object]:  # fmt: skip
+    """Every value of section 3.2, by its id in `data/published`.
+
+    thesis: "megnet", "megnet_gpr", "cgcnn" and "cgcnn_gpr" -> ensemble and prediction as the study
+    reads them. known is MEGNet with its elements known, second the ensemble of CGCNN on other
+    measured sets. pair are HSE and PBE, or what stands for them in other data.
+    """
+    first, other = pair
+    values = {}
+    for key, (ensemble, prediction) in thesis.items():
+        rest = [f for f in ensemble.fidelities if f not in pair]
+        front = [first, other] if key.startswith("cgcnn") else [other, first]
+        values |= cells(f"table_3_5.{key}", ensemble, prediction)
+        if key.endswith("_gpr"):
+            values |= fused_cells(f"table_3_5.{key}", ensemble, prediction)
+        values[f"table_3_6.{key}"] = order_holds(ensemble, prediction, [*front, *rest], draws)
+        values[f"{_TEXT}.gllb_least.{key}"] = _last(ensemble, prediction, draws)
+    (misread, _), (cgcnn, _) = thesis["megnet_gpr"], thesis["cgcnn_gpr"]
+    for id, megnet, prediction in (("", misread, "sparse"), (".right", known, "exact")):
+        sides = [
+            contrast(*(single(e, prediction, f) for f in pair), draws, networks=e.members).verdict
+            for e in (megnet, cgcnn)
+        ]
+        values[f"{_TEXT}.orders_of_gpr_models{id}"] = {
+            "holds": sorted(sides) == ["better", "worse"],
+            "sides": sides,
+        }
+    return values | _fusion(misread, known, cgcnn, second, pair, draws)
+
+
+def _last(ensemble, prediction, draws):
+    """Is the last fidelity worse than every other? The least certain difference counts."""
+    *others, last = ensemble.fidelities
+    found = [
+        contrast(
+            single(ensemble, prediction, name), single(ensemble, prediction, last), draws,
+            networks=ensemble.members,
+        )
+        for name in others
+    ]  # fmt: skip
+    return max(found, key=lambda c: c.high).as_record()
+
+
+def _fusion(misread, known, cgcnn, second, pair, draws):
+    """What the text says of fusing, of plain networks and of what the process gains."""
+    first, other = pair
+    gain = against_single(known, "exact", other, draws)
+    plain = [single(cgcnn, "z-score", first), single(misread, "network", first)]
+    in_ev, fitted = (cgcnn.error(kind, first).mean() for kind in ("network", "sparse"))
+    values = {
+        "fusion_gain.megnet": fusion_gain(misread, "sparse", other),
+        "fusion_gain.megnet.right": gain.as_record() | {"holds": gain.low >= 0},
+        "plain_cgcnn_minus_megnet": repeated(
+            lambda i: float((plain[0](i) - plain[1](i)).mean()),
+            min(cgcnn.members, misread.members),
+        ),
+        "plain_megnet_beats_cgcnn.right": difference_of_singles(
+            (known, "network"), (cgcnn, "network"), first, draws
+        ).as_record(),
+        "fusion_beats_single.cgcnn": against_single(cgcnn, "sparse", first, draws).as_record(),
+        "fusion_gain.cgcnn": fusion_gain(cgcnn, "sparse", first),
+        "gp_seems_to_improve_cgcnn": difference_of_singles(
+            (cgcnn, "sparse"), (cgcnn, "z-score"), first, draws
+        ).as_record(),
+        "gp_improves_cgcnn": float(1 - fitted / in_ev),
+    }
+    values |= {
+        f"fusion_gain.cgcnn.{name}": fusion_gain(ensemble, "sparse", first)["effect"]
+        for name, ensemble in second.items()
+    }
+    return {f"{_TEXT}.{id}": value for id, value in values.items()}

@@ -9,12 +9,13 @@ from mfutils.study.gap_graphs import GapGraphs
 from mfutils.study.s03_2.ensembles import Ensemble
 from mfutils.study.s03_2.fusion import Contrast
 from mfutils.study.s03_2.members import Member
-from mfutils.uncertainty import scores
+from mfutils.uncertainty import conformal, scores
 
 __all__ = [
     "NAMES", "baseline_table", "by_class", "calibration_table", "contrast_table", "cost_table",
     "data_table", "error_table",
     "evaluation_table", "leak_table", "looked_up", "numbering_table", "printed_table",
+    "recalibrated",
     "settings_table",
 ]  # fmt: skip
 
@@ -252,3 +253,25 @@ def cost_table(
     rows += [(f"{title}: median", float(np.median(values))) for title, values in seconds.items()]
     rows = [(title, float(f"{value:.2g}")) for title, value in rows]
     return pd.DataFrame(rows, columns=["what", "CPU seconds"])
+
+
+def recalibrated(
+    y: np.ndarray, mean: np.ndarray, std: np.ndarray, *, learns: np.ndarray
+) -> dict[str, float]:
+    """Scores (eV) on the rows outside the mask `learns` (n,), with what its rows taught.
+
+    One factor for all std makes their mean squared z one; a conformal bound on |y - mean| / std
+    holds 95 % of new rows.
+    """
+    error, rest = np.abs(mean - y), ~learns
+    score = error / std
+    factor = np.sqrt(np.mean(score[learns] ** 2))
+    bound = conformal.bound(score[learns], 0.05)
+    return {
+        "MAE (eV)": error[rest].mean(),
+        "inside 95 %": scores.coverage(y[rest], mean[rest], std[rest]),
+        "factor": factor,
+        "scaled: inside 95 %": scores.coverage(y[rest], mean[rest], factor * std[rest]),
+        "conformal: inside 95 %": np.mean(score[rest] <= bound),
+        "conformal: width (eV)": 2 * bound * std[rest].mean(),
+    }

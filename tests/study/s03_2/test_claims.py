@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ensemble_examples import made
 
-from mfutils.compendium.published import Printed, compare
+from mfutils.compendium.published import Printed, compare, load
 from mfutils.study.s03_2 import claims, sentences, tables
 from mfutils.uncertainty.compare import draw_groups
 
@@ -64,6 +64,33 @@ def test_gains_of_fusion(ensemble, draws):
     assert against.verdict == "better"
     same = claims.difference_of_singles((ensemble, "exact"), (ensemble, "exact"), "hse", draws)
     assert same.difference == 0
+
+
+def test_the_section_records_what_is_printed(ensemble, draws):
+    other = made(fidelities=FIDELITIES, seed=1)
+    rows = {
+        "megnet": (other, "network"), "megnet_gpr": (other, "sparse"),
+        "cgcnn": (ensemble, "z-score"), "cgcnn_gpr": (ensemble, "sparse"),
+    }  # fmt: skip
+    found = claims.section(
+        rows, known=other, second={"exp_mp": other}, pair=("hse", "pbe"), draws=draws
+    )
+    assert set(found) == {p.id for p in load("03_2_model_based_fidelity")}
+    assert found["table_3_6.cgcnn"]["pairs"][1:] == ["better", "better"]
+    assert found["section_3_2_4.gllb_least.megnet"]["holds"]
+    # two ensembles that differ by chance do not order the fidelities differently
+    assert not found["section_3_2_4.orders_of_gpr_models"]["holds"]
+
+
+def test_a_factor_and_a_bound_that_half_the_rows_teach():
+    rng = np.random.default_rng(0)
+    y, std = rng.normal(size=4000), np.full(4000, 0.5)
+    learns = np.arange(4000) % 2 == 0
+    found = tables.recalibrated(y, np.zeros(4000), std, learns=learns)
+    assert found["factor"] == pytest.approx(2, abs=0.1)
+    assert found["inside 95 %"] == pytest.approx(0.67, abs=0.03)
+    assert found["scaled: inside 95 %"] == pytest.approx(0.95, abs=0.02)
+    assert found["conformal: inside 95 %"] == pytest.approx(0.95, abs=0.02)
 
 
 def test_tables_and_sentences_carry_the_same_numbers(ensemble, draws):

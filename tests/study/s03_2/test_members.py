@@ -46,6 +46,16 @@ def test_labels_of_several_fidelities(data):
     assert np.array_equal(everything.index, data.rows("mp_pbe"))
 
 
+def test_crystals_of_the_same_composition(data):
+    rows = data.rows("exp")[:20]
+    out = data.of_same_composition(rows)
+    assert set(rows) <= set(out)
+    formula = data.table["formula"].to_numpy()
+    assert set(formula[out]) == set(formula[rows])
+    rest = np.setdiff1d(np.arange(len(formula)), out)
+    assert not set(formula[rest]) & set(formula[rows])
+
+
 @pytest.fixture(scope="module")
 def result():
     return members.member(**JOB)
