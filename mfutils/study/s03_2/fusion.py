@@ -12,7 +12,6 @@ d +- 1.96 sqrt(SE_networks^2 + SE_compositions^2).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -102,11 +101,10 @@ def single(ensemble: Ensemble, prediction: str, fidelity: str) -> Errors:
     """The error of one network, as the mean over networks of one fidelity."""
     error = ensemble.error(prediction, fidelity)
 
-    @cache
     def errors(i):
         return (error if i is None else np.delete(error, i, axis=0)).mean(axis=0)
 
-    return errors
+    return _once(errors)
 
 
 def average(
@@ -114,11 +112,22 @@ def average(
 ) -> Errors:
     """The error of all networks of the fidelities together, fused by a rule of `pooling`."""
 
-    @cache  # one prediction is compared with several
     def errors(i):
         return np.abs(fused(ensemble, prediction, fidelities, rule, without=i)[0] - ensemble.y)
 
-    return errors
+    return _once(errors)
+
+
+def _once(errors: Errors) -> Errors:
+    """The same errors, computed once per i: one prediction is compared with several."""
+    known: dict[int | None, np.ndarray] = {}
+
+    def kept(i):
+        if i not in known:
+            known[i] = errors(i)
+        return known[i]
+
+    return kept
 
 
 def fused(
