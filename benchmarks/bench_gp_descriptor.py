@@ -48,7 +48,7 @@ def descriptors(**size):
     """Descriptors (n, d) and gaps (n,) in eV of one network's own crystals."""
     folder = paths.CACHE / "bench_member"
     result = sweep.run(members.member, [network_job(**size)], workers=1, folder=folder)[0]
-    return result.descriptor_drawn.astype(float), result.target_drawn
+    return result.right.descriptor_drawn.astype(float), result.target
 
 
 class PeerGP(gpytorch.models.ExactGP):
