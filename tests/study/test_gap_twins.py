@@ -7,8 +7,11 @@ import pytest
 from mfutils.crystals import symmetry
 from mfutils.crystals.formulas import composition_key
 from mfutils.crystals.structure import Crystal
+from mfutils.datasets import bandgap, icsd_gaps
 from mfutils.study import gap_twins
 from mfutils.study.s05_4 import records
+
+HERE = bandgap.available("chen2021") and icsd_gaps.available()
 
 
 def rocksalt(a, formula="NaCl"):
@@ -59,6 +62,7 @@ def test_a_polymorph_is_no_twin():
 
 
 @pytest.mark.data
+@pytest.mark.skipif(not HERE, reason="the study's measured crystals are not here")
 def test_crystals_of_two_databases():
     data = records.load("chen2021", measured="exp_icsd")
     twins = data.twins

@@ -61,15 +61,20 @@ def mean_line(scores: Sequence[Scores], gap: np.ndarray) -> dict[str, float]:
     """
     error, crps = (np.array([run[what] for run in scores]) for what in ("error", "crps"))
     over = np.nanmean(error, axis=1)
-    # a point prediction has no CRPS at all
     return {
         "MAE (eV)": over.mean(),
-        "zeros": np.nanmean(error[:, gap == 0]),
-        "nonzeros": np.nanmean(error[:, gap > 0]),
-        "CRPS (eV)": np.nan if np.isnan(crps).all() else np.nanmean(crps),
+        "zeros": _mean(error[:, gap == 0]),
+        "nonzeros": _mean(error[:, gap > 0]),
+        "CRPS (eV)": _mean(crps),
         "runs": len(over),
         "std over runs": over.std(ddof=1) if len(over) > 1 else np.nan,
     }
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of what is known, NaN where nothing is: a point prediction has no CRPS at all."""
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if values.size else np.nan
 
 
 def rules_table(
