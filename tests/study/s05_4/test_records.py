@@ -195,7 +195,7 @@ def test_network_learns_experiment_from_its_best_functional():
             gap=np.zeros(4),
             predict=rows[4:5],
         )
-    with pytest.raises(InputError, match="among the fidelities"):
+    with pytest.raises(InputError, match="exp, exp repeat"):
         gap_networks.pretrain(dataset="open", fidelities=["exp"], seed=0)
     with pytest.raises(InputError, match="apart is"):
         gap_networks.pretrain(dataset="open", fidelities=["mp_pbe"], seed=0, apart="id")
