@@ -121,7 +121,7 @@ def of_fused():
     return {
         "deal": deal, "crystal": known["crystal"], "loose": known["loose"],
         "network": np.abs(made(len(data.crystals), 2)),
-        "inner": np.abs(made(3, len(data.rows), 7)), "trees": 3,
+        "inner": np.abs(made(3, len(data.rows), 7)), "trees": 3, "rounds": 2,
     }  # fmt: skip
 
 
@@ -139,17 +139,28 @@ def of_gap_pretrain():
     }  # fmt: skip
 
 
-def of_fine_tune():
+def pretrained(count=3):
+    """A network of two fidelities that learnt nothing and read `count` crystals."""
     from mfutils.networks.cgcnn import CGCNN
     from mfutils.networks.state import state_arrays
     from mfutils.study.s05_4.gap_networks import Pretrained
 
     model = CGCNN(seed=0, fidelities=("mp_pbe", "exp"), **NET)
-    network = Pretrained(state_arrays(model), dict(model.config), (0.0, 1.0), {}, np.arange(3))
+    read = {"mp_pbe": np.zeros(count, np.float32)}
+    config = dict(model.config)
+    return Pretrained(state_arrays(model), config, (0.0, 1.0), read, np.arange(3), {})
+
+
+def of_fine_tune():
     return {
-        "dataset": "open", "network": network, "rows": np.arange(20), "gap": np.abs(made(20)),
+        "dataset": "open", "network": pretrained(), "rows": np.arange(20), "gap": np.abs(made(20)),
         "predict": np.arange(20, 30), "seed": 0, "training": ONE,
     }  # fmt: skip
+
+
+def of_out_of_fold():
+    deal, data, _ = computed()
+    return {"deal": deal, "network": pretrained(len(data.crystals)), "training": ONE}
 
 
 def of_moved():
@@ -213,11 +224,12 @@ EXAMPLES = {
     "mfutils.study.s05_2.feature_fusion.pretrain_low_encoder": lambda: FUSED | {"training": ONE},
     "mfutils.study.s05_3.campaign.run_campaign": of_campaign,
     "mfutils.study.s05_3.weighted_training.train_weighted": of_train_weighted,
-    "mfutils.study.s05_4.gap_networks.fine_tune": of_fine_tune,
+    "mfutils.study.s05_4.crystal_model.fused": of_fused,
+    "mfutils.study.s05_4.fine_tuning.fine_tune": of_fine_tune,
+    "mfutils.study.s05_4.fine_tuning.out_of_fold": of_out_of_fold,
     "mfutils.study.s05_4.gap_networks.pretrain": of_gap_pretrain,
     "mfutils.study.s05_4.models.composition_model": of_composition_model,
     "mfutils.study.s05_4.models.computed_models": of_computed_models,
-    "mfutils.study.s05_4.models.fused": of_fused,
     "mfutils.study.s05_4.models.loose_model": of_loose_model,
     "mfutils.study.s07.transfer.fit_scarce_property": lambda: of_transfer(
         target="gap_exp", train=np.arange(30), test=np.arange(30, 40), mode="scratch"

@@ -92,8 +92,9 @@ def network(
     y = fold.study().y
     net = _NETWORKS[architecture](seed=member, **(model or {}))
     graphs = measured.graphs(
-        fold.dataset, limit=fold.limit, cutoff=net.cutoff, max_neighbors=net.max_neighbors
-    )
+        fold.dataset, limit=fold.limit, measured=fold.measured, cutoff=net.cutoff,
+        max_neighbors=net.max_neighbors,
+    )  # fmt: skip
     if dropout:
         net.output = nn.Sequential(nn.Dropout(dropout), net.output)
     seen, left = fold.inner(member, parts=_MEMBERS)
@@ -183,7 +184,8 @@ def trees(*, fold, method, extra=None, count=200, seed=0) -> Fitted:
     boosted medians. extra (n, k) are more columns of features, NaN where unknown; count is the
     number of trees or rounds.
     """
-    study, x = fold.study(), measured.features(fold.dataset, limit=fold.limit)
+    study = fold.study()
+    x = measured.features(fold.dataset, limit=fold.limit, measured=fold.measured)
     if extra is not None:
         if np.shape(extra)[:1] != (len(study),):
             raise InputError(f"extra has shape {np.shape(extra)}; expected ({len(study)}, k)")

@@ -1,11 +1,14 @@
-"""A graph network that knows every computed fidelity, then learns experiment (section 5.2).
+"""A graph network that knows every computed fidelity (section 5.2).
 
-`pretrain` spends all computed gaps on one CGCNN that is told the fidelity of each label, without
-the materials of the test, and reads all crystals at every fidelity. `fine_tune` starts from its
-weights and follows measured gaps at one more fidelity, "exp", whose learned vector starts as a
-copy of that of the best functional. Both are jobs for `mfutils.compendium.sweep.run`.
+`pretrain` spends computed gaps on one CGCNN that is told the fidelity of each label, and reads all
+crystals at every fidelity. What it may not see is the rule `apart`: by "composition" no computed
+gap of any crystal with the composition of a measured one, because the ids of two databases hide
+which of their crystals are the same material; by "crystal" only the measured crystals themselves
+stay out, as in Chen et al. 2021, so that computed gaps of the same material may train. A job for
+`mfutils.compendium.sweep.run`; `mfutils.study.s05_4.fine_tuning` goes on from here.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,21 +16,17 @@ import torch
 
 from mfutils.errors import InputError
 from mfutils.networks.cgcnn import CGCNN
-from mfutils.networks.labels import Labels, TargetScaler
-from mfutils.networks.state import load_state, state_arrays
-from mfutils.networks.trained_model import TrainedModel
+from mfutils.networks.state import state_arrays
 from mfutils.networks.training import Settings, fit
 from mfutils.study import gap_graphs
 
-__all__ = ["FINE_TUNING", "TRAINING", "Pretrained", "fine_tune", "pretrain"]
+__all__ = ["APART", "MEASURED", "TRAINING", "Pretrained", "kept_apart", "pretrain"]
 
+APART = ("composition", "crystal")
+MEASURED = "exp"  # name of the fidelity that only fine-tuning teaches
 TRAINING = {
     "optimizer": "adam", "learning_rate": 2e-3, "schedule": "cosine", "warmup": 0.05,
     "loss": "mae", "epochs": 30, "patience": 1000,
-}  # fmt: skip
-FINE_TUNING = {
-    "optimizer": "adam", "learning_rate": 3e-4, "schedule": "cosine", "warmup": 0.1,
-    "loss": "mae", "epochs": 20, "patience": 1000, "batch_size": 32,
 }  # fmt: skip
 _HELD = 0.03  # share of the materials that watches the training
 
@@ -37,7 +36,7 @@ class Pretrained:
     """A network of `pretrain`: its state, configuration and scaler (mean, std), and its work.
 
     prediction: {fidelity: gaps (n,) eV float32} of all n crystals of `gap_graphs.load`; train: the
-    crystals whose labels were used.
+    crystals whose labels were used; labels: how many there were per fidelity.
     """
 
     state: dict[str, np.ndarray]
@@ -45,23 +44,34 @@ class Pretrained:
     scaler: tuple[float, float]
     prediction: dict[str, np.ndarray]
     train: np.ndarray
+    labels: dict[str, int]
+
+
+def kept_apart(data: gap_graphs.GapGraphs, apart: str) -> np.ndarray:
+    """Graph numbers whose computed gaps may not train, by one of APART, over all measured sets."""
+    if apart not in APART:
+        raise InputError(f"apart is {apart!r}; expected one of {', '.join(APART)}")
+    rows = np.unique(np.concatenate([data.rows(name) for name in data.measured]))
+    return data.of_same_composition(rows) if apart == "composition" else rows
 
 
 def pretrain(
-    *, dataset, fidelities, seed, samples=None, test="exp", training=None, model=None
-) -> Pretrained:
-    """Train on the gaps of `fidelities` of every material without a gap of `test`.
+    *, dataset: str, fidelities: Iterable[str], seed: int, samples: int | None = None,
+    apart: str = "composition", training: dict | None = None, model: dict | None = None,
+) -> Pretrained:  # fmt: skip
+    """Train on the gaps of `fidelities` of every crystal that the rule `apart` leaves.
 
-    samples limits the labels per fidelity.
+    samples limits the labels per fidelity. Raises InputError when a measured set is among the
+    fidelities.
     """
     fidelities = tuple(fidelities)
-    if test in fidelities:
-        raise InputError(f"{test!r} is the test and among the fidelities; leave it out")
-    network = CGCNN(seed=seed, fidelities=(*fidelities, test), **(model or {}))
+    network = CGCNN(seed=seed, fidelities=(*fidelities, MEASURED), **(model or {}))
     settings = Settings(**{**TRAINING, "seed": seed, **(training or {})})
     data = gap_graphs.load(dataset, cutoff=network.cutoff, max_neighbors=network.max_neighbors)
+    if tests := set(fidelities) & {MEASURED, *data.measured}:
+        raise InputError(f"{sorted(tests)[0]!r} is a test and among the fidelities; leave it out")
     generator = np.random.default_rng(seed)
-    labels = data.labels(fidelities, generator, without=data.rows(test), samples=samples)
+    labels = data.labels(fidelities, generator, without=kept_apart(data, apart), samples=samples)
     materials = np.unique(labels.index)
     held = generator.choice(materials, max(1, round(_HELD * len(materials))), replace=False)
     validates = np.isin(labels.index, held)
@@ -72,31 +82,12 @@ def pretrain(
     with torch.no_grad():
         network.fidelity.weight[-1] = network.fidelity.weight[-2]
     return Pretrained(
-        state_arrays(network),
-        dict(network.config),
-        (trained.scaler.mean, trained.scaler.std),
-        {f: trained.predict(data.graphs, fidelity=f).astype(np.float32) for f in fidelities},
-        materials,
+        state=state_arrays(network),
+        config=dict(network.config),
+        scaler=(trained.scaler.mean, trained.scaler.std),
+        prediction={
+            f: trained.predict(data.graphs, fidelity=f).astype(np.float32) for f in fidelities
+        },
+        train=materials,
+        labels={f: int((labels.fidelity == f).sum()) for f in fidelities},
     )
-
-
-def fine_tune(
-    *, dataset, network: Pretrained, rows, gap, predict, seed, target="exp", training=None
-) -> np.ndarray:
-    """Go on from a network of `pretrain` with gaps (n,) in eV of the crystals `rows` (n,).
-
-    All layers follow; the last weights count. Returns the gaps (m,) in eV of the crystals
-    `predict`.
-    """
-    rows, predict = np.asarray(rows, dtype=np.int64), np.asarray(predict, dtype=np.int64)
-    if np.intersect1d(rows, predict).size:
-        raise InputError("some crystals are trained on and predicted; keep them apart")
-    model, scaler = CGCNN(**network.config), TargetScaler(*network.scaler)
-    load_state(model, network.state)
-    data = gap_graphs.load(dataset, cutoff=model.cutoff, max_neighbors=model.max_neighbors)
-    settings = Settings(**{**FINE_TUNING, "seed": seed, **(training or {})})
-    fit(
-        model, data.graphs, Labels(rows, gap, np.full(len(rows), target)), None,
-        settings=settings, scaler=scaler, progress=False,
-    )  # fmt: skip
-    return TrainedModel(model.eval(), scaler).predict(data.graphs, predict, fidelity=target)

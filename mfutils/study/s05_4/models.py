@@ -1,13 +1,11 @@
-"""Three models that share what they know about a gap, one per kind of record (section 5.2).
+"""Models that share what they know about a gap, one per kind of record (section 5.2).
 
 `computed_models` spends computed gaps: trees learn metal or not and how large from crystals, and
 what a graph network says about a crystal is learnt again from its formula. Those are coordinates
 that records with and without a crystal have in common. `composition_model` learns measured gaps
-of both kinds from formula and coordinates. `fused` learns them from crystals: a hurdle and a
-forest that get the composition model's out-of-fold forecast as input, pooled with a hurdle whose
-positive part was learnt from both kinds at once, in the shared coordinates. `loose_model` looks
-the other way: what crystals tell about records without one. No model sees a record of a group
-that is held out. All are jobs for `mfutils.compendium.sweep.run`.
+of both kinds from formula and coordinates; `mfutils.study.s05_4.crystal_model` goes on from its
+forecasts. `loose_model` looks the other way: what crystals tell about records without one. No model
+sees a record of a group that is held out. All are jobs for `mfutils.compendium.sweep.run`.
 """
 
 from dataclasses import dataclass
@@ -18,19 +16,13 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from mfutils.errors import InputError
 from mfutils.study.s05_4 import records
-from mfutils.uncertainty.forecasts import Draws, hurdle, pool
+from mfutils.uncertainty.forecasts import Draws
 from mfutils.uncertainty.quantile_forest import QuantileForest
 
 __all__ = [
-    "LOOSE_INPUTS",
-    "Coordinates",
-    "Fused",
-    "OutOfFold",
-    "composition_model",
-    "computed_models",
-    "fused",
-    "loose_model",
-]
+    "DRAWS", "LOOSE_INPUTS", "Coordinates", "OutOfFold", "both_kinds", "composition_model",
+    "computed_models", "loose_model",
+]  # fmt: skip
 
 METAL = 0.05  # eV; a computed gap below this is no gap
 LOOSE_INPUTS = ("formula", "coordinates", "crystal of that composition")
@@ -38,14 +30,8 @@ _TREES = {
     "learning_rate": 0.1, "max_depth": 6, "subsample": 0.8, "colsample_bytree": 0.3,
     "tree_method": "hist", "max_bin": 64, "n_jobs": 1,
 }  # fmt: skip
-_FEW = {
-    "n_estimators": 250, "learning_rate": 0.04, "max_depth": 4, "subsample": 0.7,
-    "colsample_bytree": 0.3, "min_child_weight": 2, "tree_method": "hist", "n_jobs": 1,
-}  # fmt: skip
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
-
-
-_DRAWS = 200  # values of a forecast
+DRAWS = 200  # values of a forecast
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,25 +53,22 @@ class Coordinates:
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
     """forecast (n, K) eV of every record without its fold; inner (folds, n, 7), for each held-out
-    fold f a summary of forecasts that saw neither f nor the row's own fold."""
+    fold f a summary of forecasts that saw neither f nor the row's own fold. NaN where not asked."""
 
     forecast: np.ndarray
     inner: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Fused:
-    """forecast (n, K) eV of every record without its fold; calibration (folds, n, K), forecasts of
-    rows by models that saw neither these rows nor fold f, NaN elsewhere; None if not asked for."""
+def computed_models(
+    *, dataset, hidden, cheap, answer, network, measured=None, apart="composition", rounds=200,
+    seed=0,
+) -> Coordinates:  # fmt: skip
+    """Learn from computed gaps alone, of the crystals that `Records.kept_apart` leaves.
 
-    forecast: np.ndarray
-    calibration: np.ndarray | None
-
-
-def computed_models(*, dataset, hidden, cheap, answer, network, rounds=200, seed=0) -> Coordinates:
-    """Learn from computed gaps alone. network (c, 2): what a graph network predicts for all
-    crystals at the fidelities `cheap` and `answer` (eV); rounds of boosting."""
-    data = records.load(dataset, hidden=hidden)
+    network (c, 2): what a graph network predicts for all crystals at the fidelities `cheap` and
+    `answer` (eV), trained under the same rule `apart`; rounds of boosting.
+    """
+    data = records.load(dataset, hidden=hidden, measured=measured)
     network = np.asarray(network, dtype=float)
     if network.shape != (len(data.crystals), 2):
         raise InputError(
@@ -93,7 +76,7 @@ def computed_models(*, dataset, hidden, cheap, answer, network, rounds=200, seed
             "every crystal"
         )
     settings = {**_TREES, "n_estimators": rounds, "random_state": seed}
-    learns = np.setdiff1d(np.arange(len(data.crystals)), data.rows)
+    learns = np.flatnonzero(~data.kept_apart(apart))
     gaps = {f: data.crystals[f"gap_{f}"].to_numpy(float) for f in (cheap, answer)}
     of = {f: learns[np.isfinite(gap[learns])] for f, gap in gaps.items()}
     x, formula = data.features, data.features[:, : data.shared]
@@ -135,71 +118,24 @@ def composition_model(*, deal, formula, loose, trees=80) -> OutOfFold:
 
     deal: a `records.Deal`; formula and loose as in Coordinates.
     """
-    data, fold = deal.records(), deal.fold()
+    data, fold, tested = deal.records(), deal.fold(), set(deal.asked())
     x = np.column_stack([data.features[data.rows, : data.shared], formula])
     loose = np.column_stack([data.loose_features, loose])
-    forecast = np.empty((len(x), _DRAWS), np.float32)
+    forecast = np.full((len(x), DRAWS), np.nan, np.float32)
     inner = np.full((deal.folds, len(x), 7), np.nan)
     for a, b in combinations_with_replacement(range(deal.folds), 2):
+        if not {a, b} & tested:
+            continue
         learns, extra = deal.learners(np.isin(fold, (a, b)))
         forest = QuantileForest(trees=trees, leaf=2, share=0.2, seed=deal.seed)
-        forest.fit(*_both_kinds(data, x, loose, learns, extra))
+        forest.fit(*both_kinds(data, x, loose, learns, extra))
         for held, other in {(a, b), (b, a)}:
             ask = fold == other
-            drawn = Draws(forest.draws(x[ask], count=_DRAWS))
+            drawn = Draws(forest.draws(x[ask], count=DRAWS))
             inner[held, ask] = _summary(drawn)
             if a == b:
                 forecast[ask] = drawn.values
     return OutOfFold(forecast, inner)
-
-
-def fused(*, deal, crystal, loose, network, inner, known=False, trees=100, calibrate=0) -> Fused:
-    """Learn measured gaps from crystals, with what the composition model says of them.
-
-    deal: a `records.Deal`; crystal and loose as in Coordinates; network (c, f): the graph network's
-    gaps of all crystals; inner: that of `composition_model` with the same deal; known=True adds
-    the computed gaps of the very crystals; calibrate: how many other folds per held-out fold get
-    a forecast for calibration.
-    """
-    data, fold = deal.records(), deal.fold()
-    heads = np.asarray(network, dtype=float)[data.rows]
-    x = np.column_stack(
-        [data.features[data.rows], heads, heads.max(axis=1), heads.mean(axis=1), crystal]
-    )
-    if known:
-        filled = np.nan_to_num(data.known)  # where nothing is known this reads as no gap
-        x = np.column_stack([x, data.known, filled.max(axis=1), np.isfinite(data.known).sum(1)])
-    # records of both kinds in the same columns: what the network says about the crystal, or what
-    # trees expect it to say about the formula
-    formula, ends = data.features[data.rows, : data.shared], heads[:, [0, -1]]
-    shared = np.column_stack([formula, crystal[:, 0], ends, np.ones(len(ends))])
-    loose = np.column_stack([data.loose_features, loose, np.zeros(len(loose))])
-    options = {"trees": trees, "leaf": 2, "share": 0.3, "seed": deal.seed}
-    forecast = np.empty((len(x), _DRAWS), np.float32)
-    calibration = np.full((deal.folds, *forecast.shape), np.nan, np.float32) if calibrate else None
-    for f in range(deal.folds):
-        inputs = np.column_stack([x, inner[f]])
-        for step in range(calibrate + 1):
-            asked = (f + step) % deal.folds
-            ask = fold == asked
-            learns, extra = deal.learners(np.isin(fold, (f, asked)))
-            positive = learns & (data.gap > 0)
-            more = extra & (data.loose_gap > 0)
-            classifier = XGBClassifier(**_FEW, random_state=deal.seed)
-            classifier.fit(inputs[learns], data.gap[learns] == 0)
-            zero = classifier.predict_proba(inputs[ask])[:, 1].astype(float)
-            parts = []
-            for training, questions in (
-                ((inputs[positive], data.gap[positive]), inputs[ask]),
-                (_both_kinds(data, shared, loose, positive, more), shared[ask]),
-                ((inputs[learns], data.gap[learns]), inputs[ask]),
-            ):
-                forest = QuantileForest(**options).fit(*training)
-                parts.append(Draws(forest.draws(questions, count=_DRAWS)))
-            sizes = [hurdle(zero, part.quantile, count=_DRAWS) for part in parts[:2]]
-            drawn = pool([*sizes, parts[2]])
-            (calibration[f] if step else forecast)[ask] = drawn.values
-    return Fused(forecast, calibration)
 
 
 def loose_model(*, deal, computed, inputs, trees=80) -> np.ndarray:
@@ -221,15 +157,15 @@ def loose_model(*, deal, computed, inputs, trees=80) -> np.ndarray:
     usable = np.concatenate([np.ones(m, dtype=bool), deal.with_crystal()])
     names, code = np.unique(np.concatenate([data.loose_system, data.system]), return_inverse=True)
     part = np.random.default_rng([deal.seed, 9]).permutation(len(names)) % deal.folds
-    fold, forecast = part[code], np.empty((m, _DRAWS), np.float32)
+    fold, forecast = part[code], np.empty((m, DRAWS), np.float32)
     for f in range(deal.folds):
         learns, ask = usable & (fold != f), np.flatnonzero(fold[:m] == f)
         forest = QuantileForest(trees=trees, leaf=2, share=0.2, seed=deal.seed)
-        forecast[ask] = forest.fit(x[learns], gap[learns]).draws(x[ask], count=_DRAWS)
+        forecast[ask] = forest.fit(x[learns], gap[learns]).draws(x[ask], count=DRAWS)
     return forecast
 
 
-def _both_kinds(data, crystal, loose, learns, extra):
+def both_kinds(data, crystal, loose, learns, extra):
     """Inputs and gaps of records with a crystal (mask learns) and without (mask extra)."""
     return (
         np.concatenate([crystal[learns], loose[extra]]),

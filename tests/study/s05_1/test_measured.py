@@ -6,11 +6,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
+from mfutils.datasets import bandgap, icsd_gaps
 from mfutils.errors import InputError
 from mfutils.study.s05_1 import jobs, measured, scoring
 from mfutils.study.s05_1.measured import Fold
 from mfutils.uncertainty.forecasts import CensoredNormal, Draws
 
+HERE = bandgap.available("chen2021") and icsd_gaps.available()
 FIRST = Fold("open", 0, limit=60)
 
 
@@ -145,6 +147,50 @@ def test_scores_are_what_the_parts_say():
     assert table["inside"].mean() == pytest.approx(0.9, abs=0.07)
     # a point has a likelihood too
     assert np.isfinite(scoring.score(Draws(np.zeros((2, 20))), np.zeros(2), alpha=0.1)).all(None)
+
+
+def test_judged_scores_the_test_rows_and_calibration_keeps_the_promise():
+    rng = np.random.default_rng(2)
+    mean = rng.uniform(0, 3, 900)
+    y = np.maximum(rng.normal(mean, 0.5), 0)
+    forecast = CensoredNormal(mean, np.full(900, 0.2))  # too sure of itself
+    part = np.split(np.arange(900), [300, 600])
+    table = scoring.judged(forecast, y, part, alpha=0.1, seed=0)
+    for kind in ("as it is", "calibrated"):
+        assert table[table["kind"] == kind]["row"].tolist() == part[2].tolist()
+    raw, mended = (scoring.summary(t, y) for _, t in table.groupby("kind", sort=False))
+    assert raw["coverage"] < 0.75
+    assert mended["coverage"] == pytest.approx(0.9, abs=0.05)
+    assert mended["width (eV)"] > raw["width (eV)"]
+    below, above = mended["of zeros"], mended["of others"]
+    share = (y[part[2]] == 0).mean()
+    assert share * below + (1 - share) * above == pytest.approx(mended["coverage"])
+
+
+def test_a_measured_set_is_named(study):
+    assert study.measured == "exp"
+    named = Fold("open", 0, limit=60, measured="exp")
+    np.testing.assert_array_equal(named.study().y, study.y)
+    np.testing.assert_array_equal(named.rows()[2], FIRST.rows()[2])
+    # these crystals were measured and computed under one id: they are their own twins
+    columns = [f"gap_{name}" for name in bandgap.computed("open")]
+    own = study.table[columns].to_numpy(float)
+    np.testing.assert_array_equal(measured.known("open", limit=60)[np.isfinite(own).any(1)],
+                                  own[np.isfinite(own).any(1)])  # fmt: skip
+    with pytest.raises(InputError, match="open has exp"):
+        measured.load("open", measured="exp_icsd")
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not HERE, reason="the study's measured crystals are not here")
+def test_measured_sets_of_the_study():
+    main, other = (measured.load("chen2021", measured=name) for name in (None, "exp_mp"))
+    assert (main.measured, len(main), len(other)) == ("exp_icsd", 2702, 1280)
+    assert (main.y == 0).mean() == pytest.approx(0.512, abs=0.001)
+    for name, study in (("exp_icsd", main), ("exp_mp", other)):
+        train, calibration, test = Fold("chen2021", 1, measured=name).rows()
+        assert len(train) + len(calibration) + len(test) == len(study)
+        assert set(study.system[test]).isdisjoint(study.system[train])
 
 
 def test_bad_input_is_refused():
