@@ -12,7 +12,7 @@ other, at distances that no two whole atoms have. Chen et al. 2021 (Nature Compu
 46) treat disorder so.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,9 +47,8 @@ class OccupancyGraphs:
 
 
 def build(
-    crystals: Iterable[DisorderedCrystal], *, cutoff: float,
-    max_neighbors: int | np.integer | None, ids: Sequence[str] | None = None, short: str = "keep",
-    on_error: str = "skip",
+    crystals: Iterable, *, cutoff: float, max_neighbors: int | np.integer | None,
+    ids: Iterable | None = None, short: str = "keep", on_error: str = "skip",
 ) -> OccupancyGraphs:  # fmt: skip
     """The OccupancyGraphs of disordered crystals; ids name them (default: their row).
 
@@ -90,7 +89,7 @@ def build(
     return OccupancyGraphs(replace(graphs, numbers=numbers, rows=rows, skips=skips), mixtures)
 
 
-def _kinds(crystal: DisorderedCrystal, name: str) -> list[_Key]:
+def _kinds(crystal: object, name: str) -> list[_Key]:
     """What every site holds: (atomic number, share) of its elements, by atomic number."""
     if not isinstance(crystal, DisorderedCrystal):
         raise InputError(

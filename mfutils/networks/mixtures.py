@@ -16,6 +16,7 @@ from mfutils.crystals.occupancy_graphs import FIRST_CODE, OccupancyGraphs
 from mfutils.crystals.structure import SYMBOLS
 from mfutils.errors import InputError
 from mfutils.networks.atom_features import atom_features
+from mfutils.networks.base import GraphModel
 from mfutils.networks.cgcnn import CGCNN
 
 __all__ = ["mixture_features", "with_mixtures"]
@@ -46,7 +47,7 @@ def mixture_features(mixtures: np.ndarray) -> np.ndarray:
     return (mixtures[:, : len(table)] @ table).astype(np.float32)
 
 
-def with_mixtures(model: CGCNN, data: OccupancyGraphs) -> CGCNN:
+def with_mixtures(model: GraphModel, data: OccupancyGraphs) -> CGCNN:
     """A copy of a CGCNN that also reads the mixtures of `data`; its weights are those of `model`.
 
     What a mixture is belongs to the data and not to the weights: a saved model does not hold it, so
