@@ -13,25 +13,24 @@ __all__ = ["of_differences", "of_disordered", "of_errors", "of_labels", "of_weig
 def of_weights(table: pd.DataFrame, chosen: float) -> str:
     """What the validation says of the weights; table has weight and validation MAE (eV)."""
     best = table.loc[table["validation MAE (eV)"].idxmin()]
-    word = "which is the weight used below" if best["weight"] == chosen else "not the one used"
+    word = "that one" if best["weight"] == chosen else f"{chosen:g}, chosen on the study's data,"
     return (
         f"On the validation crystals of the first split a weight of {best['weight']:g} is best, "
-        f"with {best['validation MAE (eV)']:.3f} eV, {word}: {chosen:g}."
+        f"with {best['validation MAE (eV)']:.3f} eV. The runs below use {word} throughout."
     )
 
 
 def of_labels(table: pd.DataFrame) -> str:
     """How many test crystals share their composition with a crystal that trains."""
-    said = [
-        f"{row['composition computed']:.0%} of the test crystals ({row['variant']})"
-        for _, row in table.iterrows()
-    ]
+    shared = table[table["composition computed"] > 0]
+    said = [f"{row['composition computed']:.0%} ({row['variant']})" for _, row in shared.iterrows()]
+    first = f"Share of test crystals whose composition trains with computed gaps: {_list(said)}. "
+    if not said:
+        first = "No test crystal has the composition of a crystal that trains with computed gaps. "
     twins = table["composition measured"].max()
-    return (
-        "A crystal of the same composition trains with its computed gaps for "
-        f"{', '.join(said)}. A second measured crystal of the same composition trains for at most "
-        f"{twins:.0%}."
-    )
+    if twins == 0:
+        return first + "In no variant does a second measured crystal of that composition train."
+    return first + f"With a second measured gap it is at most {twins:.0%}."
 
 
 def of_errors(table: pd.DataFrame) -> str:
@@ -41,7 +40,7 @@ def of_errors(table: pd.DataFrame) -> str:
         f"{row['measured > 0']:.3f} elsewhere)"
         for _, row in table.sort_values("MAE (eV)").iterrows()
     ]
-    return f"From the smallest error to the largest: {', '.join(said)}."
+    return f"From the smallest error to the largest: {_list(said)}."
 
 
 def of_differences(table: pd.DataFrame) -> str:
@@ -50,10 +49,10 @@ def of_differences(table: pd.DataFrame) -> str:
     for _, row in table.iterrows():
         settled = "settled" if row["low"] > 0 or row["high"] < 0 else "not settled"
         said.append(
-            f"{row['question']}: {row['difference (eV)']:+.3f} eV, from {row['low']:+.3f} to "
-            f"{row['high']:+.3f} ({settled})"
+            f"*{row['question'].capitalize()}*: {row['difference (eV)']:+.3f} eV, between "
+            f"{row['low']:+.3f} and {row['high']:+.3f}, which is {settled}."
         )
-    return f"A negative number is a gain. {'; '.join(said)}."
+    return f"A negative number is a gain. {' '.join(said)}"
 
 
 def of_disordered(runs: Sequence[Run]) -> str:
@@ -66,3 +65,8 @@ def of_disordered(runs: Sequence[Run]) -> str:
         f"On {len(errors[0])} disordered crystals that did not train the error is "
         f"{np.mean(each):.2f} eV, from {min(each):.2f} to {max(each):.2f} over the splits."
     )
+
+
+def _list(said):
+    """Words as a list in a sentence."""
+    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}" if said else ""
