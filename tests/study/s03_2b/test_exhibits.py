@@ -56,6 +56,13 @@ def test_scores_are_means_over_splits_with_students_interval():
     assert (line["splits"], line["crystals"]) == (3, 3)
 
 
+def test_predictions_can_be_cut_at_zero():
+    below = run([-0.3, -0.3, 0.3])  # the first gap is 0 eV
+    table = exhibits.score_table({"one": [below]}, resamples=50)
+    assert table["MAE (eV)"].tolist() == pytest.approx([0.3])
+    assert table["cut at 0"].tolist() == pytest.approx([0.2])
+
+
 def test_one_split_has_no_interval_over_splits():
     table = exhibits.score_table({"one": PRINTED[:1]}, resamples=50)
     assert np.isnan(table[["low", "high", "std over splits"]]).all(axis=None)
@@ -91,7 +98,7 @@ def test_the_figure_shows_every_split_and_the_printed_band():
     drawn = exhibits.draw_errors(axes, table, ALL, printed=(0.38, 0.03))
     assert len(drawn) == 9
     assert {text.get_text() for text in axes.get_legend().get_texts()} == {
-        "printed 0.38 eV", "one split", "mean, 95 % interval",
+        "printed 0.38 ± 0.03 eV", "one split", "mean, 95 % interval",
     }  # fmt: skip
     plt.close("all")
 
