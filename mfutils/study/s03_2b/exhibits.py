@@ -54,8 +54,10 @@ def label_table(variants: Variants) -> pd.DataFrame:
 
 def score_table(variants: Variants, *, resamples: int = 2000) -> pd.DataFrame:
     """Errors (eV) of every variant: mean and standard deviation over splits, 95 % intervals over
-    splits and over crystals, and the MAE where the measured gap is 0 and where it is not. "cut at 0"
-    is the MAE of predictions without their negative part."""
+    splits and over crystals, and the MAE where the measured gap is 0 and where it is not.
+
+    "cut at 0" is the MAE of predictions without their negative part.
+    """
     rows = []
     for name, runs in variants.items():
         over_splits = repeat_interval(maes(runs), over="splits")
