@@ -40,6 +40,13 @@ def of_multi_fidelity():
     }  # fmt: skip
 
 
+def of_train():
+    return {
+        "dataset": "open", "split": "random", "part": 0, "protocol": "sound", "seed": 0,
+        "samples": 40, "training": ONE, "model": NET,
+    }  # fmt: skip
+
+
 def of_train_strategy():
     from mfutils.study.s04_2.job import draw_labels
 
@@ -209,6 +216,7 @@ EXAMPLES = {
     },
     "mfutils.study.s03_2.members.member": of_member,
     "mfutils.study.s03_2.members.multi_fidelity": of_multi_fidelity,
+    "mfutils.study.s03_2b.runs.train": of_train,
     "mfutils.study.s04_1.likelihood_job.likelihood_draw": lambda: {
         "seed": 0, "kind": "mixed", "draws": 0
     },

@@ -9,7 +9,7 @@ from mfutils.compendium import stems
 from mfutils.compendium.runner import staleness
 
 STEMS = sorted(p.stem for p in paths.NOTEBOOKS.glob("*.ipynb"))
-NETWORKS = "02_3 03_2 04_2 05_1 05_2 05_3 05_4 06_2 07_7 08_6 09_1"
+NETWORKS = "02_3 03_2 03_2b 04_2 05_1 05_2 05_3 05_4 06_2 07_7 08_6 09_1"
 
 
 def inputs():

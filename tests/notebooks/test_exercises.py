@@ -51,6 +51,10 @@ def test_numbers_that_are_wrong_or_missing_do_not_pass(stem):
 
 # Plausible mistakes: for each exercise that asks for a function, bodies that must fail
 WRONG = {
+    "03_2b.b": [
+        "o = np.asarray(occupancy)\n    return o @ np.asarray(table) / o.sum(axis=1)[:, None]",
+        "return np.asarray(table)[np.argmax(occupancy, axis=1)]",
+    ],
     "06_1.b": [
         "return abs(field(places @ turn.T) - field(places)).max() / abs(field(places)).max()",
         "return abs(field(places @ turn.T) - field(places) @ turn.T).max()",
