@@ -176,6 +176,10 @@ def _trend(_value: Printed, ours) -> tuple[str, bool]:
 def _not_reproducible(value: Printed, ours) -> tuple[str, bool]:
     if value.expect is None:
         return "not reproducible", True
+    if isinstance(ours, dict):
+        ours = ours.get("effect")
+    elif isinstance(ours, list) and ours and all(map(is_number, ours)):
+        ours = sum(ours) / len(ours)
     if not is_number(ours):
         return "MISS: expected a number to set against `expect`", False
     low, high = value.expect

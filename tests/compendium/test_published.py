@@ -63,6 +63,12 @@ def test_spread_trend_and_not_reproducible():
     other = _value("1", dataset="chen2021")
     assert compare(other, None, dataset="open")["verdict"].startswith("not run")
     assert not compare(other, 2, dataset="chen2021")["ok"]
+    # several runs count by their mean, a comparison by its effect
+    assert published.compare(bounded, [-0.08, -0.09])["ok"]
+    assert not published.compare(bounded, [-0.08, -0.02])["ok"]
+    assert published.compare(bounded, {"effect": -0.085, "holds": False})["ok"]
+    assert not published.compare(bounded, {"effect": 0.085})["ok"]
+    assert not published.compare(bounded, {"holds": False})["ok"]
 
 
 GOOD = "section: '1'\nvalues:\n- {id: a, printed: '1.0', where: here, class: exact}\n"

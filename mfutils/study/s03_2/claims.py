@@ -131,12 +131,12 @@ def section(
     (misread, _), (cgcnn, _) = thesis["megnet_gpr"], thesis["cgcnn_gpr"]
     for id, megnet, prediction in (("", misread, "sparse"), (".right", known, "exact")):
         sides = [
-            contrast(*(single(e, prediction, f) for f in pair), draws, networks=e.members).verdict
+            contrast(*(single(e, prediction, f) for f in pair), draws, networks=e.members)
             for e in (megnet, cgcnn)
         ]
-        values[f"{_TEXT}.orders_of_gpr_models{id}"] = {
-            "holds": sorted(sides) == ["better", "worse"],
-            "sides": sides,
+        values[f"{_TEXT}.orders_of_gpr_models{id}"] = sides[0].as_record() | {
+            "holds": sorted(c.verdict for c in sides) == ["better", "worse"],
+            "sides": [c.verdict for c in sides],
         }
     return values | _fusion(misread, known, cgcnn, second, pair, draws)
 

@@ -260,7 +260,10 @@ def averaging(
     generator = np.random.default_rng(seed)
     fig, axis = plots.figure("single", height=2.9)
     rows = []
-    for (title, chosen), color in zip(pools.items(), ("black", "orange", *PALETTE), strict=False):
+    colors = dict(zip(pools, ("black", "orange", "sky"), strict=False))
+    known = dict(zip((NAMES[f] for f in ensemble.fidelities), PALETTE, strict=False))
+    for title, chosen in pools.items():
+        color = known.get(title, colors.get(title, "black"))
         mean, _ = ensemble.pool(prediction, chosen)
         counts = np.unique([*range(1, ensemble.members + 1), len(mean)])
         curve = []
