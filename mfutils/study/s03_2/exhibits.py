@@ -128,7 +128,7 @@ def numberings(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         axis.set_title(name)
         axis.set(xlabel="training MAE (eV)", xlim=(0, right), ylim=(0, top))
     axes[0, 0].set_ylabel("test MAE (eV)")
-    fig.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    fig.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower left", ncols=4)
     return fig, table
 
 
@@ -159,7 +159,7 @@ def errors(
         plots.intervals(
             axis, tidy[tidy.crystals == label], value="MAE", low="low", high="high",
             category="model", hue="trained on", palette=palette,
-            legend="outside lower center" if label == "all" else None,
+            legend="outside lower left" if label == "all" else None,
         )  # fmt: skip
         axis.set(title=label, xlabel="MAE (eV)")
         axis.set_xlim(left=0)
@@ -188,7 +188,7 @@ def coverage(ensembles: Sequence[Ensemble]) -> tuple[Figure, pd.DataFrame]:
         axis.set_title(ensemble.label)
         axis.set(xlabel="promised share", xlim=(0, 1), ylim=(0, 1))
     axes[0, 0].set_ylabel("share of measured gaps inside")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=6)
     return fig, pd.concat(tidy)
 
 
@@ -249,7 +249,7 @@ def subsets(tables: Mapping[str, pd.DataFrame], *, rule: str = "inverse-std"):
         axis.set_yticks(place, part["fidelities"])
         axis.set(xlabel="MAE (eV)", title=title)
         tidy.append(part.assign(panel=title))
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
     return fig, pd.concat(tidy)
 
 
@@ -260,17 +260,16 @@ def averaging(
     generator = np.random.default_rng(seed)
     fig, axis = plots.figure("single", height=2.9)
     rows = []
-    colors = dict(zip(pools, ("black", "orange", "sky"), strict=False))
-    known = dict(zip((NAMES[f] for f in ensemble.fidelities), PALETTE, strict=False))
+    mixed = dict(zip(pools, (plots.COLORS["black"], plots.COLORS["orange"]), strict=False))
+    colors = mixed | _colors(ensemble.fidelities)
     for title, chosen in pools.items():
-        color = known.get(title, colors.get(title, "black"))
         mean, _ = ensemble.pool(prediction, chosen)
         counts = np.unique([*range(1, ensemble.members + 1), len(mean)])
         curve = []
         for count in counts:
-            picks = [generator.choice(len(mean), count, replace=False) for _ in range(60)]
+            picks = [generator.choice(len(mean), count, replace=False) for _ in range(200)]
             curve.append(np.mean([np.abs(mean[p].mean(0) - ensemble.y).mean() for p in picks]))
-        axis.plot(counts, curve, "o-", markersize=3, color=plots.COLORS[color], label=title)
+        axis.plot(counts, curve, "o-", markersize=3, color=colors[title], label=title)
         rows.append(pd.DataFrame({"networks of": title, "networks": counts, "MAE": curve}))
     axis.set(xlabel="networks averaged", ylabel="MAE (eV)")
     axis.legend()
